@@ -1,0 +1,1 @@
+//! Links: payload bytes to transactions, wire bytes and picoseconds.

@@ -1,0 +1,1 @@
+//! Where kernels run: GPU, CPU twins, or nowhere (counts only).

@@ -1,0 +1,1 @@
+//! Transfers derived from edges.

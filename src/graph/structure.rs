@@ -1,0 +1,1 @@
+//! Stages and blocks found in any graph.

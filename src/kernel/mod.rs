@@ -1,0 +1,1 @@
+//! Adapter-device kernels: parameters, tolerance, twin.

@@ -1,0 +1,1 @@
+//! Integer counts by phase, hardware domain, node and event.

@@ -1,0 +1,1 @@
+//! Doors in: model files and the built-in zoo.

@@ -1,0 +1,1 @@
+//! Ledger x hardware model to energy, with sources and intervals.

@@ -1,0 +1,36 @@
+//! What int8 means: quantisation parameters, requantisation styles, rounding, arithmetic profiles.
+//!
+//! Nothing here knows tensors or operations; those are built on top in `op`.
+
+use serde::{Deserialize, Serialize};
+
+/// How the codes of a map are presented outside the engine.
+///
+/// Inside, every code is an `i8`: an unsigned code `u` is held as `u - 128` and its zero point
+/// likewise, which changes no difference `q - z`. Only operations on raw codes (average pooling,
+/// whose rounding is not shift-invariant) and files look at this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CodeType {
+    I8,
+    U8,
+}
+
+impl CodeType {
+    /// What to add to an engine code to get the presented code.
+    pub const fn offset(self) -> i32 {
+        match self {
+            CodeType::I8 => 0,
+            CodeType::U8 => 128,
+        }
+    }
+}
+
+/// Per-tensor affine quantisation of an activation map: `real = (code - zero_point) * scale`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QuantParams {
+    pub scale: f32,
+    /// In the engine's signed view: -128 ..= 127.
+    pub zero_point: i32,
+    pub codes: CodeType,
+}

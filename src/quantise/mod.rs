@@ -1,0 +1,1 @@
+//! Calibration: runs the float graph and fixes scales.

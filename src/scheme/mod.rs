@@ -1,0 +1,1 @@
+//! Schemes and sites: graph in, placed graph out.

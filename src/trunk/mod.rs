@@ -1,0 +1,1 @@
+//! The int8 engine that simulates the chip.
