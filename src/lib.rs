@@ -6,6 +6,8 @@
 
 pub mod units;
 
+pub mod seed;
+
 pub mod tensor;
 
 pub mod quant;

@@ -5,7 +5,7 @@
 //! int8 codes with their scales) and refuses to know how anything is executed. Nobody declares a
 //! tap: taps are the edges whose ends lie in different hardware domains (`crossing`).
 
-use crate::op::Op;
+use crate::op::{BatchNorm, Op};
 use crate::quant::QuantParams;
 use crate::tensor::Shape;
 use crate::units::HardwareDomain;
@@ -137,7 +137,7 @@ pub struct Param {
     pub trainable: bool,
 }
 
-/// A network: one input, one output, nodes in an order in which they can run.
+/// A network with one input and one output. Nodes may stand in any order: see [`Graph::order`].
 #[derive(Clone, Debug)]
 pub struct Graph {
     pub name: String,
@@ -217,6 +217,21 @@ impl Graph {
         });
         self.output = output;
         Ok(output)
+    }
+
+    /// Appends a batch norm that is the identity (up to its epsilon): gamma 1, beta 0, mean 0, variance 1.
+    pub fn add_batch_norm(&mut self, name: &str, input: EdgeId, op: BatchNorm) -> Result<EdgeId, GraphError> {
+        let c = op.channels;
+        let mut param = |part: &str, kind, value| {
+            self.add_param(&format!("{name}.{part}"), &[c], kind, ParamValue::F32(vec![value; c]))
+        };
+        let params = [
+            param("gamma", ParamKind::NormAffine, 1.0),
+            param("beta", ParamKind::NormAffine, 0.0),
+            param("mean", ParamKind::NormStats, 0.0),
+            param("variance", ParamKind::NormStats, 1.0),
+        ];
+        self.add_node(name, Op::BatchNorm(op), &[input], &params)
     }
 
     /// The nodes that read `edge`, in order.

@@ -1,1 +1,3 @@
 //! Doors in: model files and the built-in zoo.
+
+pub mod zoo;

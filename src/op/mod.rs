@@ -122,6 +122,17 @@ impl Op {
         }
     }
 
+    /// How many elements each parameter of the operation has, in the order a node owns them; a
+    /// trailing bias is optional.
+    pub fn param_lengths(&self) -> Vec<usize> {
+        match self {
+            Op::Conv2d(o) => vec![o.weights(), o.out_c],
+            Op::Linear(o) => vec![o.inputs * o.outputs, o.outputs],
+            Op::BatchNorm(o) => vec![o.channels; 4],
+            _ => vec![],
+        }
+    }
+
     /// The positions of its map inputs that this operation reads.
     pub fn reads(&self) -> Reads {
         match self {
