@@ -247,6 +247,15 @@ impl Graph {
         }
     }
 
+    /// Lets `reader` read `to` wherever it read `from`.
+    pub fn rewire(&mut self, reader: NodeId, from: EdgeId, to: EdgeId) {
+        for input in &mut self.nodes[reader.index()].inputs {
+            if *input == from {
+                *input = to;
+            }
+        }
+    }
+
     /// Input shapes of a node.
     pub fn input_shapes(&self, id: NodeId) -> Vec<Shape> {
         self.node(id).inputs.iter().map(|&e| self.shape(e)).collect()

@@ -1,1 +1,10 @@
-//! Lowering to steps; tally; timeline.
+//! What a placed graph will do, known before it runs: taps, counts, connections, time.
+//!
+//! A plan is plain data. It executes nothing and prices nothing; `run` executes it and asserts
+//! that it did exactly what the tally here predicts.
+
+pub mod connections;
+pub mod macs;
+pub mod params;
+pub mod tally;
+pub mod tap;

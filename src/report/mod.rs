@@ -1,1 +1,3 @@
 //! Tables, JSON, CSV.
+
+pub mod paper;

@@ -1,0 +1,70 @@
+//! The `key=value` options of a scheme, read by name, each at most once.
+
+use super::{Scheme, SchemeError};
+use crate::adapter::adaptive_attention::Filters;
+use crate::adapter::{Gate, Init, Return};
+use std::collections::BTreeMap;
+
+/// Options as written, not yet read by the scheme.
+pub struct Options {
+    scheme: &'static str,
+    given: BTreeMap<String, String>,
+}
+
+impl Options {
+    /// Splits `key=value,…` and refuses keys that the scheme does not have.
+    pub fn parse(scheme: &'static Scheme, text: &str) -> Result<Self, SchemeError> {
+        let fault = |why: String| SchemeError::Option { scheme: scheme.name.into(), why };
+        let mut given = BTreeMap::new();
+        for option in text.split(',').filter(|o| !o.is_empty()) {
+            let (key, value) = option.split_once('=').ok_or_else(|| fault(format!("'{option}' is not key=value")))?;
+            if !scheme.options.iter().any(|(known, _)| *known == key) {
+                let known: Vec<String> = scheme.options.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                let known =
+                    if known.is_empty() { "it has none".into() } else { format!("it has {}", known.join(", ")) };
+                return Err(fault(format!("no option '{key}'; {known}")));
+            }
+            if given.insert(key.to_string(), value.to_string()).is_some() {
+                return Err(fault(format!("option '{key}' is given twice")));
+            }
+        }
+        Ok(Self { scheme: scheme.name, given })
+    }
+
+    /// The value of `key` among named choices.
+    fn choice<T: Copy>(&self, key: &str, default: T, choices: &[(&str, T)]) -> Result<T, SchemeError> {
+        let Some(value) = self.given.get(key) else { return Ok(default) };
+        choices.iter().find(|(name, _)| name == value).map(|(_, v)| *v).ok_or_else(|| {
+            let names: Vec<&str> = choices.iter().map(|(n, _)| *n).collect();
+            self.fault(format!("{key}={value}: should be one of {}", names.join(", ")))
+        })
+    }
+
+    fn fault(&self, why: String) -> SchemeError {
+        SchemeError::Option { scheme: self.scheme.into(), why }
+    }
+
+    pub fn gate(&self) -> Result<Gate, SchemeError> {
+        self.choice("gate", Gate::Sigmoid, &[("sigmoid", Gate::Sigmoid), ("2sigmoid", Gate::TwoSigmoid)])
+    }
+    pub fn back(&self) -> Result<Return, SchemeError> {
+        self.choice("return", Return::Mask, &[("mask", Return::Mask), ("map", Return::Map)])
+    }
+    pub fn init(&self) -> Result<Init, SchemeError> {
+        self.choice("init", Init::He, &[("he", Init::He), ("zero", Init::Zero)])
+    }
+
+    /// The number of α filters: a number, or `c/N`.
+    pub fn filters(&self) -> Result<Filters, SchemeError> {
+        const MOST: usize = 4096;
+        let Some(text) = self.given.get("m") else { return Ok(Filters::Fixed(2)) };
+        let (number, wrap): (&str, fn(usize) -> Filters) = match text.strip_prefix("c/") {
+            Some(divisor) => (divisor, Filters::ChannelsOver),
+            None => (text, Filters::Fixed),
+        };
+        match number.parse::<usize>() {
+            Ok(n) if (1..=MOST).contains(&n) => Ok(wrap(n)),
+            _ => Err(self.fault(format!("m={text}: should be 1..={MOST}, or c/N for the channel count over N"))),
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Parallel residual adapters beside the trunk's convolutions (Rebuffi et al. 2018).
+
+use super::options::Options;
+use super::{Placing, Scheme, SchemeError, Sites};
+use crate::adapter::parallel;
+
+pub const SCHEME: Scheme = Scheme {
+    name: "parallel",
+    about: "1x1 adapters parallel to the trunk's convolutions, added to their accumulators",
+    options: &[("init", "he|zero")],
+    default_sites: Some(Sites::All),
+    trains_norm: true,
+    apply,
+};
+
+fn apply(placing: &mut Placing, options: &mut Options) -> Result<(), SchemeError> {
+    let init = options.init()?;
+    for conv in placing.chosen_convs()? {
+        parallel::insert(&mut placing.graph, conv, init, placing.seed).map_err(|e| placing.graph_error(e))?;
+    }
+    Ok(())
+}
