@@ -34,15 +34,17 @@ pub mod hw;
 
 pub mod bus;
 
+pub mod price;
+
 pub mod plan;
 
 pub mod run;
 
 pub mod quantise;
 
-pub mod price;
-
 pub mod data;
+
+pub mod experiment;
 
 pub mod report;
 

@@ -1,1 +1,3 @@
 //! Links: payload bytes to transactions, wire bytes and picoseconds.
+
+pub mod link;

@@ -1,4 +1,10 @@
 //! Elementwise functions of one map.
+//!
+//! In int8 a clamp is two bounds at the end of the step before it; everything else is a table of
+//! 256 codes. A gate `2·logistic` has no int8 form and is refused.
+
+use super::{Output, Table, hard_swish};
+use crate::quant::{Clamp, QuantParams, RequantStyle};
 
 /// An elementwise function.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,4 +46,49 @@ impl Activation {
             _ => None,
         }
     }
+
+    /// The bounds of a clamp as codes of `y`; `None` if the function is not a clamp.
+    pub fn code_clamp(self, y: &QuantParams) -> Option<Clamp> {
+        let code = |real: f32| real.is_finite().then(|| y.zero_point.saturating_add((real / y.scale).round() as i32));
+        self.clamp().map(|(lo, hi)| Clamp::bounded(code(lo), code(hi)))
+    }
+
+    /// The function as a table of codes, or why there is none.
+    pub fn table(self, style: RequantStyle, x: &QuantParams, y: &QuantParams) -> Result<Table, String> {
+        match self {
+            Activation::Relu | Activation::Relu6 | Activation::ReluN1To1 => {
+                let clamp = self.code_clamp(y).unwrap_or(Clamp::INT8);
+                Ok(super::requantise::table(style, x, y, clamp))
+            }
+            Activation::LeakyRelu { slope } => Ok(leaky_relu(style, slope, x, y)),
+            Activation::Sigmoid { gain: 1.0 } => Ok(rounded(x, y, |v| 1.0 / (1.0 + (-v).exp()))),
+            Activation::Sigmoid { gain } => {
+                Err(format!("int8 has a sigmoid of gain 1 only, not {gain}; a gain belongs to an adapter's gate"))
+            }
+            Activation::Tanh => Ok(rounded(x, y, f64::tanh)),
+            Activation::HardSwish => hard_swish::table(x, y),
+        }
+    }
+}
+
+/// A smooth function rounded half away at every code.
+fn rounded(x: &QuantParams, y: &QuantParams, f: impl Fn(f64) -> f64) -> Table {
+    Table::build(|q, counts| {
+        let real = f64::from(x.scale) * f64::from(i32::from(q) - x.zero_point);
+        let value = (f(real) / f64::from(y.scale)).round() as i32;
+        let (code, saturated) = Clamp::INT8.apply(value.saturating_add(y.zero_point));
+        counts.saturations += u64::from(saturated);
+        code
+    })
+}
+
+/// Two requantisations, one per side of zero.
+fn leaky_relu(style: RequantStyle, slope: f32, x: &QuantParams, y: &QuantParams) -> Table {
+    let above = style.multiplier(f64::from(x.scale) / f64::from(y.scale));
+    let below = style.product_multiplier(slope, x.scale, 1.0, y.scale);
+    let output = Output { style, zero_point: y.zero_point, clamp: Clamp::INT8 };
+    Table::build(|q, counts| {
+        let centred = i64::from(q) - i64::from(x.zero_point);
+        output.code(centred, if centred >= 0 { above } else { below }, counts)
+    })
 }

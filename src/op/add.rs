@@ -1,6 +1,9 @@
 //! Elementwise sum of two maps.
 
-use crate::tensor::Shape;
+use super::{Counts, Output};
+use crate::quant::{Clamp, Multiplier, QuantParams, RequantStyle};
+use crate::tensor::{Shape, Tensor};
+use rayon::prelude::*;
 
 pub fn output_shape(inputs: &[Shape]) -> Result<Shape, String> {
     match inputs {
@@ -8,4 +11,59 @@ pub fn output_shape(inputs: &[Shape]) -> Result<Shape, String> {
         [a, b] => Err(format!("adds maps of one shape, gets {a} and {b}")),
         _ => Err(format!("takes two inputs, has {}", inputs.len())),
     }
+}
+
+/// How far codes are shifted left before they are brought to a common scale.
+const LEFT_SHIFT: u32 = 20;
+
+/// Prepared for two operands' and one output's parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Int8 {
+    pub zero_points: [i32; 2],
+    /// To the common scale `2·max(s_a, s_b) / 2^20`.
+    pub inputs: [Multiplier; 2],
+    /// From there to the output's.
+    pub sum: Multiplier,
+    pub output: Output,
+}
+
+impl Int8 {
+    pub fn new(style: RequantStyle, a: &QuantParams, b: &QuantParams, y: &QuantParams, clamp: Clamp) -> Self {
+        let common = 2.0 * f64::from(a.scale.max(b.scale));
+        let input = |q: &QuantParams| style.multiplier(f64::from(q.scale) / common);
+        Self {
+            zero_points: [a.zero_point, b.zero_point],
+            inputs: [input(a), input(b)],
+            sum: style.multiplier(common / (f64::from(1 << LEFT_SHIFT) * f64::from(y.scale))),
+            output: Output { style, zero_point: y.zero_point, clamp },
+        }
+    }
+
+    /// One operand's code on the common scale.
+    #[inline]
+    fn scaled(&self, operand: usize, q: i8) -> i64 {
+        let centred = (i32::from(q) - self.zero_points[operand]) << LEFT_SHIFT;
+        i64::from(self.output.style.apply(centred, self.inputs[operand]))
+    }
+}
+
+/// The int8 sum.
+pub fn int8(a: &Tensor<i8>, b: &Tensor<i8>, p: &Int8) -> (Tensor<i8>, Counts) {
+    assert_eq!((a.batch, a.shape), (b.batch, b.shape), "the graph has checked that both maps have one shape");
+    let mut y = Tensor::zeros(a.batch, a.shape);
+    const CHUNK: usize = 4096;
+    let operands = a.data.par_chunks(CHUNK).zip(b.data.par_chunks(CHUNK));
+    let counts = y
+        .data
+        .par_chunks_mut(CHUNK)
+        .zip(operands)
+        .map(|(codes, (a, b))| {
+            let mut counts = Counts::default();
+            for (code, (&a, &b)) in codes.iter_mut().zip(a.iter().zip(b)) {
+                *code = p.output.code(p.scaled(0, a) + p.scaled(1, b), p.sum, &mut counts);
+            }
+            counts
+        })
+        .sum();
+    (y, counts)
 }

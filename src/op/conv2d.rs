@@ -1,7 +1,10 @@
 //! 2-D convolution, grouped or not (depthwise is `groups == in_c`).
 
-use super::Reads;
-use crate::tensor::Shape;
+use super::product::{self, Join, PackedWeights, Product};
+use super::{Counts, Reads};
+use crate::tensor::{Shape, Tensor};
+use crate::units::Macs;
+use rayon::prelude::*;
 
 /// Attributes of a convolution. Weights are `[out_c][kh][kw][in_c / groups]` (OHWI).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +46,7 @@ impl Conv2d {
         if zero(&self.kernel) || zero(&self.stride) || zero(&self.dilation) || self.groups == 0 {
             return Err("kernel, stride, dilation and groups must be at least 1".into());
         }
-        if self.in_c % self.groups != 0 || self.out_c % self.groups != 0 {
+        if !self.in_c.is_multiple_of(self.groups) || !self.out_c.is_multiple_of(self.groups) {
             return Err(format!(
                 "{} groups divide neither {} inputs nor {} outputs",
                 self.groups, self.in_c, self.out_c
@@ -72,5 +75,127 @@ impl Conv2d {
         } else {
             Reads::All
         }
+    }
+}
+
+/// Whether the int8 loop may run along channels: one filter per channel, and few enough taps that a
+/// sum fits 32 bits.
+fn runs_along_channels(conv: &Conv2d) -> bool {
+    conv.is_depthwise() && conv.out_c == conv.in_c && conv.depth() <= product::RUN
+}
+
+/// Orders weight codes for [`int8`].
+pub fn pack(conv: &Conv2d, codes: &[i8], zero_point: i32) -> PackedWeights {
+    assert_eq!(codes.len(), conv.weights(), "weight codes do not fill the filters");
+    let values = PackedWeights::centred(codes, zero_point);
+    if !runs_along_channels(conv) {
+        return PackedWeights { values, tap_major: false };
+    }
+    let taps = conv.depth();
+    let by_tap = (0..taps).flat_map(|t| (0..conv.out_c).map(move |c| (t, c)));
+    PackedWeights { values: by_tap.map(|(t, c)| values[c * taps + t]).collect(), tap_major: true }
+}
+
+/// The int8 convolution: `acc = Σ (q_x - z_x)(q_w - z_w) + b`, joined, requantised per channel.
+///
+/// Padding is the code of real zero, so it adds nothing; the array multiplies it all the same.
+pub fn int8(conv: &Conv2d, x: &Tensor<i8>, p: &Product, join: Option<Join<'_>>) -> (Tensor<i8>, Counts) {
+    let shape = conv.output_shape(x.shape).expect("the graph has checked this convolution");
+    let mut y = Tensor::zeros(x.batch, shape);
+    if y.data.is_empty() {
+        return (y, Counts::default());
+    }
+    let centred = product::centre(&x.data, p.input_zero_point);
+    let image = x.shape.elements();
+    let row = shape.w * shape.c;
+    let counts = y
+        .data
+        .par_chunks_mut(row)
+        .enumerate()
+        .map_init(
+            || Scratch::new(conv),
+            |scratch, (i, codes)| {
+                let (n, oy) = (i / shape.h, i % shape.h);
+                let x = Map { values: &centred[n * image..(n + 1) * image], shape: x.shape };
+                let mut counts = Counts::default();
+                for (ox, codes) in codes.chunks_mut(shape.c).enumerate() {
+                    scratch.gather(conv, x, oy, ox);
+                    counts.macs += scratch.multiply(conv, &p.weights);
+                    let first = i * row + ox * shape.c;
+                    for (c, (code, &acc)) in codes.iter_mut().zip(&scratch.sums).enumerate() {
+                        let joined = acc + join.map_or(0, |j| j.at(first + c));
+                        *code = p.registers.code(c, joined, &p.output, &mut counts);
+                    }
+                }
+                counts
+            },
+        )
+        .sum();
+    (y, counts)
+}
+
+/// One image's centred codes.
+#[derive(Clone, Copy)]
+struct Map<'a> {
+    values: &'a [i16],
+    shape: Shape,
+}
+
+/// The buffers of one thread: the inputs of one output position, and its sums.
+struct Scratch {
+    /// `[group][ky][kx][channel of the group]`; `[ky][kx][channel]` where groups are channels.
+    patch: Vec<i16>,
+    sums: Vec<i64>,
+    run: Vec<i32>,
+}
+
+impl Scratch {
+    fn new(conv: &Conv2d) -> Self {
+        let patch = vec![0; conv.kernel[0] * conv.kernel[1] * conv.in_c];
+        Self { patch, sums: vec![0; conv.out_c], run: vec![0; conv.out_c] }
+    }
+
+    /// Collects the inputs under the kernel at an output position; padding stays zero.
+    fn gather(&mut self, conv: &Conv2d, x: Map<'_>, oy: usize, ox: usize) {
+        let [kh, kw] = conv.kernel;
+        let (per_group, groups) =
+            if runs_along_channels(conv) { (conv.in_c, 1) } else { (conv.in_c / conv.groups, conv.groups) };
+        self.patch.fill(0);
+        let inside = |o: usize, k: usize, i: usize, n: usize| {
+            (o * conv.stride[i] + k * conv.dilation[i]).checked_sub(conv.pad[i]).filter(|&at| at < n)
+        };
+        for ky in 0..kh {
+            let Some(iy) = inside(oy, ky, 0, x.shape.h) else { continue };
+            for kx in 0..kw {
+                let Some(ix) = inside(ox, kx, 1, x.shape.w) else { continue };
+                let pixel = &x.values[(iy * x.shape.w + ix) * x.shape.c..][..x.shape.c];
+                for (g, channels) in pixel.chunks_exact(per_group).enumerate().take(groups) {
+                    self.patch[((g * kh + ky) * kw + kx) * per_group..][..per_group].copy_from_slice(channels);
+                }
+            }
+        }
+    }
+
+    /// Fills `sums` with the exact sums of products; returns how many products.
+    fn multiply(&mut self, conv: &Conv2d, weights: &PackedWeights) -> Macs {
+        let mut macs = 0;
+        if weights.tap_major {
+            self.run.fill(0);
+            for (x, w) in self.patch.chunks_exact(conv.in_c).zip(weights.values.chunks_exact(conv.out_c)) {
+                for ((sum, &x), &w) in self.run.iter_mut().zip(x).zip(w) {
+                    *sum = sum.wrapping_add(i32::from(x).wrapping_mul(i32::from(w)));
+                }
+                macs += w.len() as u64;
+            }
+            self.sums.iter_mut().zip(&self.run).for_each(|(sum, &run)| *sum = i64::from(run));
+        } else {
+            let (depth, filters) = (conv.depth(), conv.out_c / conv.groups);
+            for (c, (sum, w)) in self.sums.iter_mut().zip(weights.values.chunks_exact(depth)).enumerate() {
+                let x = &self.patch[c / filters * depth..][..depth];
+                *sum = product::dot(x, w);
+                macs += x.len() as u64;
+            }
+        }
+        Macs(macs)
     }
 }

@@ -1,6 +1,10 @@
 //! Fully connected layer over the flattened map.
 
-use crate::tensor::Shape;
+use super::Counts;
+use super::product::{self, Join, PackedWeights, Product};
+use crate::tensor::{Shape, Tensor};
+use crate::units::Macs;
+use rayon::prelude::*;
 
 /// Attributes of a linear layer. Weights are `[out][in]`, the input is flattened in NHWC order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,4 +24,37 @@ impl Linear {
     pub fn macs(&self) -> u64 {
         self.inputs as u64 * self.outputs as u64
     }
+}
+
+/// Orders weight codes for [`int8`].
+pub fn pack(linear: &Linear, codes: &[i8], zero_point: i32) -> PackedWeights {
+    assert_eq!(codes.len(), linear.inputs * linear.outputs, "weight codes do not fill the layer");
+    PackedWeights { values: PackedWeights::centred(codes, zero_point), tap_major: false }
+}
+
+/// The int8 linear layer: `acc = Σ (q_x - z_x)(q_w - z_w) + b`, joined, requantised per output.
+pub fn int8(linear: &Linear, x: &Tensor<i8>, p: &Product, join: Option<Join<'_>>) -> (Tensor<i8>, Counts) {
+    let mut y = Tensor::zeros(x.batch, Shape::vector(linear.outputs));
+    if y.data.is_empty() {
+        return (y, Counts::default());
+    }
+    let centred = product::centre(&x.data, p.input_zero_point);
+    let image = x.shape.elements();
+    let counts = y
+        .data
+        .par_chunks_mut(linear.outputs)
+        .enumerate()
+        .map(|(n, codes)| {
+            let mut counts = Counts::default();
+            let x = &centred[n * image..(n + 1) * image];
+            for (c, code) in codes.iter_mut().enumerate() {
+                let w = &p.weights.values[c * linear.inputs..][..linear.inputs];
+                counts.macs += Macs(w.len() as u64);
+                let joined = product::dot(x, w) + join.map_or(0, |j| j.at(n * linear.outputs + c));
+                *code = p.registers.code(c, joined, &p.output, &mut counts);
+            }
+            counts
+        })
+        .sum();
+    (y, counts)
 }

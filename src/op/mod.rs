@@ -13,22 +13,30 @@ pub mod batch_norm;
 pub mod channel_pool;
 pub mod concat;
 pub mod conv2d;
+mod counts;
+pub mod hard_swish;
 pub mod linear;
 pub mod mean;
 pub mod mul;
+mod output;
 pub mod pad;
 pub mod pool;
+pub mod product;
 pub mod requantise;
 pub mod reshape;
 pub mod softmax;
+pub mod table;
 
 pub use activation::Activation;
 pub use batch_norm::BatchNorm;
 pub use conv2d::Conv2d;
+pub use counts::Counts;
 pub use linear::Linear;
+pub use output::{Output, Registers};
 pub use pad::Pad;
 pub use pool::Pool;
 pub use softmax::Softmax;
+pub use table::Table;
 
 /// One operation. Every variant's rules live in the file of its name.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,6 +1,9 @@
 //! Elementwise product; the second operand may be a mask (h×w×1) or a channel vector (1×1×c).
 
-use crate::tensor::Shape;
+use super::{Counts, Output};
+use crate::quant::{Clamp, Multiplier, QuantParams, RequantStyle};
+use crate::tensor::{Shape, Tensor};
+use rayon::prelude::*;
 
 pub fn output_shape(inputs: &[Shape]) -> Result<Shape, String> {
     match inputs {
@@ -17,7 +20,7 @@ pub fn output_shape(inputs: &[Shape]) -> Result<Shape, String> {
 pub fn broadcasts(a: Shape, b: Shape) -> bool {
     let same_map = (b.h, b.w) == (a.h, a.w);
     let one_pixel = (b.h, b.w) == (1, 1);
-    (same_map && (b.c == a.c || b.c == 1)) || (one_pixel && (b.c == a.c || b.c == 1))
+    (same_map || one_pixel) && (b.c == a.c || b.c == 1)
 }
 
 /// How far the index into `b` moves per pixel and per channel of `a`.
@@ -25,4 +28,49 @@ pub fn steps(a: Shape, b: Shape) -> (usize, usize) {
     let channel = usize::from(b.c == a.c);
     let pixel = if (b.h, b.w) == (a.h, a.w) { b.c } else { 0 };
     (pixel, channel)
+}
+
+/// Prepared for two operands' and one output's parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Int8 {
+    pub zero_points: [i32; 2],
+    pub multiplier: Multiplier,
+    pub output: Output,
+}
+
+impl Int8 {
+    pub fn new(style: RequantStyle, a: &QuantParams, b: &QuantParams, y: &QuantParams, clamp: Clamp) -> Self {
+        Self {
+            zero_points: [a.zero_point, b.zero_point],
+            multiplier: style.product_multiplier(a.scale, b.scale, 1.0, y.scale),
+            output: Output { style, zero_point: y.zero_point, clamp },
+        }
+    }
+}
+
+/// The int8 product; `b` spreads over `a` as [`steps`] says.
+pub fn int8(a: &Tensor<i8>, b: &Tensor<i8>, p: &Int8) -> (Tensor<i8>, Counts) {
+    assert_eq!(a.batch, b.batch, "both operands hold the same images");
+    let mut y = Tensor::zeros(a.batch, a.shape);
+    if y.data.is_empty() {
+        return (y, Counts::default());
+    }
+    let (pixel, channel) = steps(a.shape, b.shape);
+    let counts = y
+        .data
+        .par_chunks_mut(a.shape.c)
+        .zip(a.data.par_chunks(a.shape.c))
+        .enumerate()
+        .map(|(i, (codes, row))| {
+            let mut counts = Counts::default();
+            let b = &b.image(i / a.shape.pixels())[i % a.shape.pixels() * pixel..];
+            for (c, (code, &q)) in codes.iter_mut().zip(row).enumerate() {
+                let product = (i64::from(q) - i64::from(p.zero_points[0]))
+                    * (i64::from(b[c * channel]) - i64::from(p.zero_points[1]));
+                *code = p.output.code(product, p.multiplier, &mut counts);
+            }
+            counts
+        })
+        .sum();
+    (y, counts)
 }

@@ -1,6 +1,6 @@
 //! Zero padding, in space and in channels.
 
-use crate::tensor::Shape;
+use crate::tensor::{Shape, Tensor};
 
 /// How many zero positions to add: top, left, bottom, right, and channels before and after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,4 +20,22 @@ impl Pad {
             _ => Err("the padded shape overflows".into()),
         }
     }
+}
+
+/// The int8 padding: the code of real zero. The output has the input's parameters.
+pub fn int8(pad: &Pad, x: &Tensor<i8>, zero_point: i32) -> Tensor<i8> {
+    let shape = pad.output_shape(x.shape).expect("the graph has checked this padding");
+    let mut y = Tensor::zeros(x.batch, shape);
+    y.data.fill(zero_point as i8);
+    for n in 0..x.batch {
+        for iy in 0..x.shape.h {
+            for ix in 0..x.shape.w {
+                let from = ((n * x.shape.h + iy) * x.shape.w + ix) * x.shape.c;
+                let (oy, ox) = (iy + pad.space[0], ix + pad.space[1]);
+                let to = ((n * shape.h + oy) * shape.w + ox) * shape.c + pad.channels[0];
+                y.data[to..to + x.shape.c].copy_from_slice(&x.data[from..from + x.shape.c]);
+            }
+        }
+    }
+    y
 }

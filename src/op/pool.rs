@@ -1,6 +1,10 @@
 //! Average and maximum pooling. Padding is never counted in an average.
 
-use crate::tensor::Shape;
+use super::Counts;
+use crate::quant::{Clamp, CodeType};
+use crate::tensor::{Shape, Tensor};
+use rayon::prelude::*;
+use std::ops::Range;
 
 /// The window of a pooling layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,4 +35,90 @@ impl Pool {
         let w = span(input.w, self.pad[1], self.pad[3], 1)?;
         Ok(Shape::new(h, w, input.c))
     }
+
+    /// The positions of the map under window `o` along axis `i`.
+    fn valid(&self, i: usize, o: usize, n: usize) -> Range<usize> {
+        let start = o * self.stride[i];
+        start.saturating_sub(self.pad[i])..(start + self.kernel[i]).saturating_sub(self.pad[i]).min(n)
+    }
+}
+
+/// The int8 average, on the codes as they are presented outside: its half-away rounding sees where
+/// their zero is. The output has the input's parameters.
+pub fn average_int8(pool: &Pool, x: &Tensor<i8>, codes: CodeType, clamp: Clamp) -> (Tensor<i8>, Counts) {
+    let offset = i64::from(codes.offset());
+    windows(
+        pool,
+        x,
+        clamp,
+        |sums, pixel| {
+            sums.iter_mut().zip(pixel).for_each(|(sum, &q)| *sum += i64::from(q) + offset);
+        },
+        |sum, n| (round_half_away(sum, n) - offset) as i32,
+        0,
+    )
+}
+
+/// The int8 maximum. The output has the input's parameters.
+pub fn maximum_int8(pool: &Pool, x: &Tensor<i8>, clamp: Clamp) -> (Tensor<i8>, Counts) {
+    windows(
+        pool,
+        x,
+        clamp,
+        |largest, pixel| {
+            largest.iter_mut().zip(pixel).for_each(|(m, &q)| *m = (*m).max(i64::from(q)));
+        },
+        |largest, _| largest as i32,
+        i64::from(i8::MIN),
+    )
+}
+
+/// `sum / n` rounded half away from zero, as TensorFlow Lite writes it: the half of an odd `n` is
+/// rounded down before it is added.
+pub fn round_half_away(sum: i64, n: i64) -> i64 {
+    if sum > 0 { (sum + n / 2) / n } else { (sum - n / 2) / n }
+}
+
+/// Folds the valid positions of every window into one value per channel, starting from `start`, and
+/// turns it and the number of positions into a code.
+fn windows(
+    pool: &Pool,
+    x: &Tensor<i8>,
+    clamp: Clamp,
+    fold: impl Fn(&mut [i64], &[i8]) + Sync,
+    finish: impl Fn(i64, i64) -> i32 + Sync,
+    start: i64,
+) -> (Tensor<i8>, Counts) {
+    let shape = pool.output_shape(x.shape).expect("the graph has checked this pooling");
+    let mut y = Tensor::zeros(x.batch, shape);
+    if y.data.is_empty() {
+        return (y, Counts::default());
+    }
+    let counts = y
+        .data
+        .par_chunks_mut(shape.w * shape.c)
+        .enumerate()
+        .map(|(i, row)| {
+            let mut counts = Counts::default();
+            let (image, rows) = (x.image(i / shape.h), pool.valid(0, i % shape.h, x.shape.h));
+            let mut values = vec![0; shape.c];
+            for (ox, codes) in row.chunks_mut(shape.c).enumerate() {
+                let columns = pool.valid(1, ox, x.shape.w);
+                values.fill(start);
+                for iy in rows.clone() {
+                    for ix in columns.clone() {
+                        fold(&mut values, &image[(iy * x.shape.w + ix) * shape.c..][..shape.c]);
+                    }
+                }
+                let n = (rows.len() * columns.len()) as i64;
+                for (code, &value) in codes.iter_mut().zip(&values) {
+                    let (clamped, saturated) = clamp.apply(finish(value, n));
+                    *code = clamped;
+                    counts.saturations += u64::from(saturated);
+                }
+            }
+            counts
+        })
+        .sum();
+    (y, counts)
 }

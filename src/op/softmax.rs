@@ -1,7 +1,87 @@
-//! Softmax over channels.
+//! Softmax over channels. In int8 the fixed-point form is the definition (SPEC 5.3).
+
+use super::Counts;
+use crate::quant::fixed_point::{exp_on_negative, rdbp, reciprocal, srdhm};
+use crate::quant::{Clamp, Multiplier, QuantParams, RequantStyle, Round};
+use crate::tensor::Tensor;
+use rayon::prelude::*;
 
 /// Attributes of a softmax: `exp(beta * x)` normalised over channels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Softmax {
     pub beta: f32,
+}
+
+/// Integer bits of a scaled difference (Q5.26) and of the sum of exponentials (Q12.19).
+const DIFFERENCE_BITS: u32 = 5;
+const SUM_BITS: u32 = 12;
+
+/// More channels than this could overflow the sum.
+const MOST_CHANNELS: usize = (1 << SUM_BITS) - 1;
+
+/// Prepared for the parameters of input and output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Int8 {
+    style: RequantStyle,
+    pub multiplier: Multiplier,
+    /// Differences below this have an exponential of zero.
+    smallest: i32,
+}
+
+impl Int8 {
+    /// The output must be coded at 1/256 with zero point -128, in the engine's signed view.
+    pub fn new(
+        softmax: Softmax,
+        style: RequantStyle,
+        x: &QuantParams,
+        channels: usize,
+        y: &QuantParams,
+    ) -> Result<Self, String> {
+        if (y.scale, y.zero_point) != (1.0 / 256.0, -128) {
+            return Err(format!(
+                "int8 softmax is coded at 1/256 with zero point -128, not at {} with {}",
+                y.scale, y.zero_point
+            ));
+        }
+        if channels > MOST_CHANNELS {
+            return Err(format!("int8 softmax sums at most {MOST_CHANNELS} channels, gets {channels}"));
+        }
+        let fraction = f64::from(1u32 << (31 - DIFFERENCE_BITS));
+        let real = (f64::from(softmax.beta) * f64::from(x.scale) * fraction).min(2f64.powi(31) - 1.0);
+        if real.is_nan() || real <= 0.0 {
+            return Err(format!("beta must be positive, is {}", softmax.beta));
+        }
+        let multiplier = style.multiplier(real);
+        let reach = 31.0 * fraction / 2f64.powi(multiplier.shift);
+        Ok(Self { style, multiplier, smallest: -(reach.floor() as i32) })
+    }
+
+    /// `exp` of a difference to the largest code, in Q0.31; `None` where it is zero.
+    fn exponential(&self, difference: i32) -> Option<i32> {
+        (difference >= self.smallest)
+            .then(|| exp_on_negative(self.style.apply(difference, self.multiplier), DIFFERENCE_BITS))
+    }
+}
+
+/// The int8 softmax of every position.
+pub fn int8(x: &Tensor<i8>, p: &Int8) -> (Tensor<i8>, Counts) {
+    let mut y = Tensor::zeros(x.batch, x.shape);
+    let channels = x.shape.c.max(1);
+    let counts = y.data.par_chunks_mut(channels).zip(x.data.par_chunks(channels)).map(|(y, x)| row(x, p, y)).sum();
+    (y, counts)
+}
+
+fn row(x: &[i8], p: &Int8, y: &mut [i8]) -> Counts {
+    let mut counts = Counts::default();
+    let largest = x.iter().copied().max().map_or(0, i32::from);
+    let exponentials = x.iter().map(|&q| p.exponential(i32::from(q) - largest));
+    let sum: i32 = exponentials.clone().flatten().map(|e| rdbp(e, SUM_BITS)).sum();
+    let (scale, above_one) = reciprocal(sum, SUM_BITS as i32);
+    for (code, e) in y.iter_mut().zip(exponentials) {
+        let share = e.map_or(0, |e| Round::HalfAway.shift(i64::from(srdhm(scale, e)), (above_one + 31 - 8) as u32));
+        let (clamped, saturated) = Clamp::INT8.apply(share as i32 - 128);
+        *code = clamped;
+        counts.saturations += u64::from(saturated);
+    }
+    counts
 }

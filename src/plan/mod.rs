@@ -6,5 +6,8 @@
 pub mod connections;
 pub mod macs;
 pub mod params;
+pub mod program;
+pub mod schedule;
 pub mod tally;
 pub mod tap;
+pub mod timeline;

@@ -2,6 +2,7 @@
 
 use crate::graph::crossing::Crossing;
 use crate::graph::{Graph, NodeId, ParamKind};
+use crate::hw::System;
 use crate::op::Op;
 use crate::scheme::{BatchNormMode, Placed};
 use crate::tensor::Shape;
@@ -26,21 +27,46 @@ pub struct Tap {
 /// Bits of a batch norm register, of which a channel has two (multiplier and bias).
 const REGISTER_BITS: u32 = 32;
 
+/// What crosses in which precision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TapPrecision {
+    /// Of a sum that enters an accumulator: 8 or 16.
+    pub tap_in_bits: u32,
+    /// Where the trunk rounds what enters it, values cross as they are, 32 bits each.
+    pub trunk_rounds: bool,
+}
+
+impl TapPrecision {
+    /// Rounded by the adapter device, so that codes cross.
+    pub fn codes(tap_in_bits: u32) -> Self {
+        Self { tap_in_bits, trunk_rounds: false }
+    }
+
+    /// As a system's files say.
+    pub fn on(system: &System, tap_in_bits: u32) -> Self {
+        Self { tap_in_bits, trunk_rounds: system.tap_in_rounds == "trunk" }
+    }
+}
+
+/// Bits of a value that crosses unrounded.
+pub const VALUE_BITS: u32 = 32;
+
 /// All transfers of a placed graph: the forward taps in edge order, then the register load of a
 /// task switch.
-pub fn taps(placed: &Placed, tap_in_bits: u32) -> Vec<Tap> {
+pub fn taps(placed: &Placed, precision: TapPrecision) -> Vec<Tap> {
     let mut taps: Vec<Tap> =
-        placed.graph.crossings().into_iter().map(|c| forward(&placed.graph, c, tap_in_bits)).collect();
+        placed.graph.crossings().into_iter().map(|c| forward(&placed.graph, c, precision)).collect();
     taps.extend(registers(placed));
     taps
 }
 
 /// A forward tap. Maps leave as the int8 codes they are; a sum that enters an accumulator has the
 /// chosen precision; everything else enters as int8 codes of the trunk's own scale.
-fn forward(graph: &Graph, crossing: Crossing, tap_in_bits: u32) -> Tap {
+fn forward(graph: &Graph, crossing: Crossing, precision: TapPrecision) -> Tap {
     let bits = match crossing.direction {
         Direction::TapOut => 8,
-        Direction::TapIn if crossing.consumers.iter().all(|&n| joins_accumulator(graph, n)) => tap_in_bits,
+        Direction::TapIn if precision.trunk_rounds => VALUE_BITS,
+        Direction::TapIn if crossing.consumers.iter().all(|&n| joins_accumulator(graph, n)) => precision.tap_in_bits,
         Direction::TapIn => 8,
     };
     let elements = crossing.shape.elements() as u64;

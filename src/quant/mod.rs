@@ -4,6 +4,21 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod boundary;
+mod clamp;
+pub mod fixed_point;
+mod multiplier;
+mod profile;
+mod requant;
+mod rounding;
+pub mod weights;
+
+pub use clamp::Clamp;
+pub use multiplier::{Multiplier, quantize_multiplier};
+pub use profile::{Arith, OpKind, Overflow, Profile, ProfileError};
+pub use requant::RequantStyle;
+pub use rounding::Round;
+
 /// How the codes of a map are presented outside the engine.
 ///
 /// Inside, every code is an `i8`: an unsigned code `u` is held as `u - 128` and its zero point

@@ -1,3 +1,5 @@
 //! Tables, JSON, CSV.
 
 pub mod paper;
+pub mod render;
+pub mod run;

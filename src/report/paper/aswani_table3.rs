@@ -10,7 +10,7 @@ use crate::model::zoo::{ZooError, ZooSpec};
 use crate::plan::connections::{self, Connections};
 use crate::plan::macs::{self, MacRule};
 use crate::plan::params::{self, ParamCounts};
-use crate::plan::tap::taps;
+use crate::plan::tap::{TapPrecision, taps};
 use crate::scheme::{self, BatchNormMode, Request, SchemeError, SchemeSpec};
 use serde_json::Value;
 use thiserror::Error;
@@ -81,7 +81,7 @@ fn count(large: &Graph, small: &Graph, scheme: &str) -> Result<Counted, SchemeEr
     Ok(Counted {
         macs: macs::count(&large.graph, MacRule::Ptflops).total,
         params: params::count(&large),
-        connections: connections::count(&small, &taps(&small, 8)),
+        connections: connections::count(&small, &taps(&small, TapPrecision::codes(8))),
     })
 }
 

@@ -1,0 +1,148 @@
+//! What a placed trunk costs on a system, counted without executing: one row of a report.
+
+use super::trunk::Trunk;
+use crate::hw::{Estimate, System};
+use crate::plan::connections::{self, Connections};
+use crate::plan::macs::{self, MacCounts, MacRule};
+use crate::plan::params::{self, ParamCounts};
+use crate::plan::schedule::{self, LinkUse, ScheduleError, Time};
+use crate::plan::tap::{Tap, TapPrecision, taps};
+use crate::price::{self, Energy};
+use crate::scheme::{self, BatchNormMode, Placed, Request, SchemeError};
+use crate::tensor::Shape;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub enum AccountError {
+    #[error(transparent)]
+    Scheme(#[from] SchemeError),
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+}
+
+/// Energy of one image by part, in picojoule; `low` and `high` bound the known part of the total.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EnergyPj {
+    pub trunk: f64,
+    pub adapter: f64,
+    pub host: f64,
+    pub link: f64,
+    pub memory: f64,
+    pub idle: f64,
+    pub total: f64,
+    pub low: f64,
+    pub high: f64,
+    /// Whether figures are missing, so that every sum is at least this.
+    pub lower_bound: bool,
+    /// The parts that miss a figure.
+    pub lower_bound_parts: Vec<String>,
+}
+
+/// One row: everything per image, nothing measured, nothing that depends on how it was executed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Account {
+    pub schema: String,
+    pub trunk: String,
+    pub scheme: String,
+    pub sites: String,
+    pub batch_norm: BatchNormMode,
+    pub input: Shape,
+    pub classes: usize,
+    pub system: String,
+    pub profile: String,
+    pub tap_in_bits: u32,
+    pub mac_rule: MacRule,
+    pub params: ParamCounts,
+    pub macs: MacCounts,
+    pub connections: Connections,
+    pub taps: Vec<Tap>,
+    pub link: LinkUse,
+    pub time: Time,
+    pub energy_pj: EnergyPj,
+    /// The worst confidence that the energy rests on.
+    pub confidence: Option<&'static str>,
+    /// Figures that time or energy would need and nobody knows.
+    pub unknown: Vec<String>,
+    pub notes: Vec<String>,
+}
+
+/// Version of the rows of `account` and `run`.
+pub const SCHEMA: &str = "trunkline/report/1";
+
+/// Places `request` on a trunk and counts one image of it on `system`.
+pub fn account(
+    trunk: &Trunk,
+    request: &Request,
+    system: &System,
+    tap_in_bits: u32,
+    rule: MacRule,
+) -> Result<(Account, Placed), AccountError> {
+    let placed = scheme::place(&trunk.graph, request)?;
+    let row = count(trunk, &placed, system, tap_in_bits, rule)?;
+    Ok((row, placed))
+}
+
+/// Counts one image of a placed trunk on `system`.
+pub fn count(
+    trunk: &Trunk,
+    placed: &Placed,
+    system: &System,
+    tap_in_bits: u32,
+    rule: MacRule,
+) -> Result<Account, AccountError> {
+    let taps = taps(placed, TapPrecision::on(system, tap_in_bits));
+    let timed = schedule::time(&placed.graph, &taps, system)?;
+    let energy = price::price(&timed.activity, system);
+    let total = energy.total();
+    let unknown: BTreeSet<String> = timed.unknown.iter().chain(&total.unknown).cloned().collect();
+    Ok(Account {
+        schema: SCHEMA.into(),
+        trunk: trunk.name.clone(),
+        scheme: placed.scheme.to_string(),
+        sites: placed.sites.as_ref().map_or("none".into(), ToString::to_string),
+        batch_norm: placed.batch_norm,
+        input: placed.graph.shape(placed.graph.input),
+        classes: placed.graph.shape(placed.graph.output).elements(),
+        system: system.name.clone(),
+        profile: trunk.profile.name().into(),
+        tap_in_bits,
+        mac_rule: rule,
+        params: params::count(placed),
+        macs: macs::count(&placed.graph, rule),
+        connections: connections::count(placed, &taps),
+        taps,
+        link: timed.link,
+        time: timed.time,
+        confidence: total.confidence.map(|c| c.name()),
+        energy_pj: energy_pj(&energy, &total),
+        unknown: unknown.into_iter().collect(),
+        notes: trunk.notes.clone(),
+    })
+}
+
+fn energy_pj(energy: &Energy, total: &Estimate) -> EnergyPj {
+    let parts = [
+        ("trunk", &energy.trunk),
+        ("adapter", &energy.adapter),
+        ("host", &energy.host),
+        ("link", &energy.link),
+        ("memory", &energy.memory),
+        ("idle", &energy.idle),
+    ];
+    let short = parts.iter().filter(|(_, e)| e.is_lower_bound()).map(|(name, _)| (*name).to_string()).collect();
+    EnergyPj {
+        trunk: energy.trunk.v,
+        adapter: energy.adapter.v,
+        host: energy.host.v,
+        link: energy.link.v,
+        memory: energy.memory.v,
+        idle: energy.idle.v,
+        total: total.v,
+        low: total.lo,
+        high: total.hi,
+        lower_bound: total.is_lower_bound(),
+        lower_bound_parts: short,
+    }
+}

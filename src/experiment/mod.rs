@@ -1,0 +1,9 @@
+//! A trunk, a scheme, a system and data put together: what a subcommand does, for library users.
+//!
+//! It prints nothing and knows no command line.
+
+pub mod account;
+pub mod input;
+pub mod run;
+pub mod trunk;
+pub mod verify;

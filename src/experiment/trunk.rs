@@ -1,0 +1,116 @@
+//! A trunk as an experiment takes it: a network from the zoo or a model file, its arithmetic, and
+//! how images become its input codes.
+
+use super::input::Preprocess;
+use crate::graph::{Graph, GraphError};
+use crate::model::zoo::{self, ZooError, ZooSpec};
+use crate::model::{ModelError, tflite};
+use crate::quant::Profile;
+use crate::quantise::{self, QuantiseError};
+use crate::scheme;
+use crate::tensor::Tensor;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub enum TrunkError {
+    #[error(transparent)]
+    Zoo(#[from] ZooError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    #[error(transparent)]
+    Quantise(#[from] QuantiseError),
+    #[error("trunk '{spec}': no such file, and no network of the zoo, which has {known}")]
+    Unknown { spec: String, known: String },
+    #[error(
+        "trunk '{file}': its input is {has}; --input {asked} is for networks of the zoo, which can be built for any size"
+    )]
+    FixedInput { file: PathBuf, has: String, asked: usize },
+}
+
+/// A network ready to be placed.
+#[derive(Clone, Debug)]
+pub struct Trunk {
+    pub name: String,
+    pub graph: Graph,
+    pub profile: Profile,
+    pub preprocess: Preprocess,
+    /// What a reader of the report should know about it.
+    pub notes: Vec<String>,
+}
+
+/// What to build a trunk for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// Height and width of the input; for the zoo only.
+    pub input: Option<usize>,
+    pub classes: Option<usize>,
+    pub seed: u64,
+}
+
+impl Trunk {
+    /// Opens a model file, or builds a network of the zoo.
+    pub fn open(spec: &str, wanted: Wanted) -> Result<Self, TrunkError> {
+        let name = spec.split(':').next().unwrap_or(spec);
+        let trunk = if zoo::find(name).is_some() {
+            Self::from_zoo(&ZooSpec::parse(spec, wanted.input, wanted.classes, wanted.seed)?)?
+        } else if Path::new(spec).exists() || spec.contains(['/', '\\', '.']) {
+            let trunk = Self::import(Path::new(spec))?;
+            let shape = trunk.graph.shape(trunk.graph.input);
+            if let Some(asked) = wanted.input.filter(|&h| (h, h) != (shape.h, shape.w)) {
+                return Err(TrunkError::FixedInput { file: spec.into(), has: shape.to_string(), asked });
+            }
+            trunk
+        } else {
+            let known = zoo::NETWORKS.iter().map(|n| n.name).collect::<Vec<_>>().join(", ");
+            return Err(TrunkError::Unknown { spec: spec.into(), known });
+        };
+        trunk.with_classes(wanted.classes, wanted.seed)
+    }
+
+    /// Imports a quantised model file as it is.
+    pub fn import(path: &Path) -> Result<Self, TrunkError> {
+        let imported = tflite::import(path)?;
+        let name = path.file_stem().map_or("model".into(), |s| s.to_string_lossy().into_owned());
+        let mut notes = imported.notes;
+        notes.push("pixels enter as the model's input codes, unchanged".into());
+        let profile = imported.default_profile.parse().expect("an importer names a known profile");
+        Ok(Self { name, graph: imported.graph, profile, preprocess: Preprocess::Codes, notes })
+    }
+
+    fn from_zoo(spec: &ZooSpec) -> Result<Self, TrunkError> {
+        let graph = spec.build()?;
+        let notes = vec![format!("weights are random (seed {}): accuracy is chance until they are trained", spec.seed)];
+        let mut name = spec.name.clone();
+        if spec.width != 1.0 {
+            name += &format!(":width={}", spec.width);
+        }
+        Ok(Self { name, graph, profile: Profile::default(), preprocess: Preprocess::CENTRED, notes })
+    }
+
+    /// The trunk with a fresh head if its own does not give that many classes.
+    fn with_classes(mut self, classes: Option<usize>, seed: u64) -> Result<Self, TrunkError> {
+        if let Some(classes) = classes {
+            let (graph, fresh) = scheme::with_classes(&self.graph, classes, seed)?;
+            self.graph = graph;
+            if fresh {
+                self.notes.push(format!("the classifier was replaced by a fresh one for {classes} classes"));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Whether every map has codes, so that the trunk can run.
+    pub fn is_calibrated(&self) -> bool {
+        self.graph.edge(self.graph.input).quant.is_some()
+    }
+
+    /// Fixes the scales of a float network from preprocessed images.
+    pub fn calibrate(&mut self, images: &Tensor<f32>) -> Result<(), TrunkError> {
+        quantise::calibrate(&mut self.graph, images)?;
+        self.notes.push(format!("int8 scales from the range seen on {} images", images.batch));
+        Ok(())
+    }
+}

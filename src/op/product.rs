@@ -1,0 +1,64 @@
+//! What convolutions and linear layers share in int8: centred operands, dot products, joins.
+
+use super::{Output, Registers};
+use crate::tensor::Tensor;
+
+/// Weight codes minus their zero point, in the order in which a loop reads them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PackedWeights {
+    pub(super) values: Vec<i16>,
+    /// `[tap][channel]` (depthwise) instead of `[channel][tap]`.
+    pub(super) tap_major: bool,
+}
+
+impl PackedWeights {
+    pub(super) fn centred(codes: &[i8], zero_point: i32) -> Vec<i16> {
+        codes.iter().map(|&q| (i32::from(q) - zero_point) as i16).collect()
+    }
+}
+
+/// Everything an int8 layer of products needs besides its attributes and its input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Product {
+    pub input_zero_point: i32,
+    pub weights: PackedWeights,
+    pub registers: Registers,
+    pub output: Output,
+}
+
+/// A tap-in added to the accumulator: `acc += values << shift`, one value per output.
+#[derive(Clone, Copy, Debug)]
+pub struct Join<'a> {
+    pub values: &'a Tensor<i16>,
+    pub shift: u32,
+}
+
+impl Join<'_> {
+    /// What output `index` of the batch gets.
+    #[inline]
+    pub(super) fn at(&self, index: usize) -> i64 {
+        i64::from(self.values.data[index]) << self.shift
+    }
+}
+
+/// `q - z` for a whole map: at most nine bits, so products of two fit 32 with room for a sum.
+pub(super) fn centre(codes: &[i8], zero_point: i32) -> Vec<i16> {
+    codes.iter().map(|&q| i16::from(q) - zero_point as i16).collect()
+}
+
+/// Products that are summed in 32 bits before 64: 16384 × 255 × 255 cannot overflow.
+pub(super) const RUN: usize = 16384;
+
+/// The exact dot product.
+#[inline]
+pub(super) fn dot(x: &[i16], w: &[i16]) -> i64 {
+    debug_assert_eq!(x.len(), w.len());
+    x.chunks(RUN).zip(w.chunks(RUN)).map(|(x, w)| i64::from(dot_run(x, w))).sum()
+}
+
+/// One run of products. Wrapping addition only so that nothing stands between LLVM and `pmaddwd`:
+/// a run is too short to overflow.
+#[inline]
+fn dot_run(x: &[i16], w: &[i16]) -> i32 {
+    x.iter().zip(w).fold(0i32, |sum, (&x, &w)| sum.wrapping_add(i32::from(x).wrapping_mul(i32::from(w))))
+}

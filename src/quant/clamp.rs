@@ -1,0 +1,58 @@
+//! The bounds that end every requantisation: the code's own range, narrowed by an activation.
+
+/// Inclusive bounds on engine codes, which remember where each came from: only a code cut by the
+/// code's own range is a saturation, one cut by an activation is the activation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clamp {
+    lo: i32,
+    hi: i32,
+    lo_saturates: bool,
+    hi_saturates: bool,
+}
+
+impl Clamp {
+    /// Eight bits and no activation.
+    pub const INT8: Clamp = Clamp { lo: -128, hi: 127, lo_saturates: true, hi_saturates: true };
+
+    /// Eight bits narrowed by an activation's bounds; a bound outside the range changes nothing.
+    pub fn bounded(lo: Option<i32>, hi: Option<i32>) -> Self {
+        let lo = lo.filter(|v| *v >= -128);
+        let hi = hi.filter(|v| *v <= 127);
+        Self {
+            lo: lo.unwrap_or(-128).min(127),
+            hi: hi.unwrap_or(127).max(-128),
+            lo_saturates: lo.is_none(),
+            hi_saturates: hi.is_none(),
+        }
+    }
+
+    pub fn lo(self) -> i32 {
+        self.lo
+    }
+    pub fn hi(self) -> i32 {
+        self.hi
+    }
+
+    /// The code, and whether eight bits were not enough.
+    #[inline]
+    pub fn apply(self, value: i32) -> (i8, bool) {
+        let saturated = (value < self.lo && self.lo_saturates) || (value > self.hi && self.hi_saturates);
+        (value.max(self.lo).min(self.hi) as i8, saturated)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_codes_own_range_saturates() {
+        assert_eq!(Clamp::INT8.apply(200), (127, true));
+        assert_eq!(Clamp::INT8.apply(-129), (-128, true));
+        let relu6 = Clamp::bounded(Some(-128), Some(100));
+        assert_eq!(relu6.apply(-500), (-128, false));
+        assert_eq!(relu6.apply(101), (100, false));
+        let beyond = Clamp::bounded(Some(-3), Some(300));
+        assert_eq!(beyond.apply(200), (127, true));
+    }
+}

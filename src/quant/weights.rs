@@ -1,0 +1,78 @@
+//! The weight quantiser: symmetric codes with one scale per output channel, and int32 biases.
+//!
+//! Weights are quantised as they are. A batch norm is never folded into them: it goes into the
+//! requantisation registers, which gives the same codes and keeps it loadable.
+
+/// Weight codes with their scales; the first dimension is the output channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightCodes {
+    pub codes: Vec<i8>,
+    /// One for the whole tensor, or one per output channel.
+    pub scales: Vec<f32>,
+    /// Zero but in legacy unsigned models; in the engine's signed view.
+    pub zero_point: i32,
+}
+
+impl WeightCodes {
+    pub fn scale(&self, channel: usize) -> f32 {
+        if self.scales.len() == 1 { self.scales[0] } else { self.scales[channel] }
+    }
+
+    pub fn is_per_tensor(&self) -> bool {
+        self.scales.len() == 1
+    }
+}
+
+/// `s = max|w| / 127` per channel (1 for a channel of zeros), codes `rne(w / s)` within ±127.
+///
+/// `weights` must be finite and a whole number of channels.
+pub fn quantise(weights: &[f32], channels: usize) -> WeightCodes {
+    assert!(channels > 0 && weights.len().is_multiple_of(channels), "{} weights, {channels} channels", weights.len());
+    let per_channel = weights.len() / channels;
+    let mut codes = Vec::with_capacity(weights.len());
+    let mut scales = Vec::with_capacity(channels);
+    for channel in weights.chunks(per_channel.max(1)).take(channels) {
+        let largest = channel.iter().fold(0f32, |m, w| m.max(w.abs()));
+        let scale = match largest / 127.0 {
+            // A channel of zeros, or one too small for a scale.
+            0.0 => 1.0,
+            s => s,
+        };
+        scales.push(scale);
+        codes.extend(channel.iter().map(|&w| {
+            let code = (f64::from(w) / f64::from(scale)).round_ties_even();
+            code.clamp(-127.0, 127.0) as i8
+        }));
+    }
+    scales.resize(channels, 1.0);
+    WeightCodes { codes, scales, zero_point: 0 }
+}
+
+/// A bias in units of the accumulator, and whether 32 bits were not enough.
+pub fn quantise_bias(units: f64) -> (i32, bool) {
+    let code = units.round_ties_even();
+    (code as i32, code < f64::from(i32::MIN) || code > f64::from(i32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_have_their_own_scale_and_zeros_have_one() {
+        let w = quantise(&[0.5, -1.0, 0.25, 0.0, 0.0, 0.0, -3.0, 3.0, 1.5 / 127.0], 3);
+        assert_eq!(w.scales, [1.0 / 127.0, 1.0, 3.0 / 127.0]);
+        // 0.5 / s = 63.5 and 1.5/127 / s = 0.5 are ties (or next to one); -1 and 3 are the ends.
+        assert_eq!(w.codes[1..], [-127, 32, 0, 0, 0, -127, 127, 0]);
+        assert!((63..=64).contains(&w.codes[0]));
+    }
+
+    #[test]
+    fn biases_round_to_even_and_report_saturation() {
+        assert_eq!(quantise_bias(2.5), (2, false));
+        assert_eq!(quantise_bias(-3.5), (-4, false));
+        assert_eq!(quantise_bias(1e12), (i32::MAX, true));
+        assert_eq!(quantise_bias(-1e12), (i32::MIN, true));
+        assert_eq!(quantise_bias(2147483647.0), (i32::MAX, false));
+    }
+}

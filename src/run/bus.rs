@@ -1,0 +1,82 @@
+//! The bus between the two sides: bounded channels, and a counter on each.
+//!
+//! It counts what passes from the bytes that pass; the plan is not asked.
+
+use super::RunError;
+use super::worker::{Side, Transfer, capacity, work};
+use crate::ledger::{Event, Ledger, Place};
+use crate::plan::tap::Tap;
+use crate::scheme::BatchNormMode;
+use crate::trunk::TrunkProgram;
+use crate::units::Phase;
+use crossbeam::channel::{Receiver, Sender, bounded};
+
+/// Runs both sides to the end and returns what crossed. If both fail, the cause is reported and
+/// not the consequence.
+pub fn run(
+    trunk: &mut (dyn Side + Send),
+    adapter: &mut (dyn Side + Send),
+    taps: &[Tap],
+    batches: &[usize],
+    slots: usize,
+) -> Result<Ledger, RunError> {
+    let room = capacity(taps, slots);
+    let micros = batches.len();
+    let (out_tx, out_rx) = bounded(room);
+    let (adapter_tx, adapter_rx) = bounded(room);
+    let (in_tx, in_rx) = bounded(room);
+    let (trunk_tx, trunk_rx) = bounded(room);
+    std::thread::scope(|scope| {
+        let trunk = scope.spawn(move || work(trunk, micros, slots, &trunk_rx, &out_tx));
+        let adapter = scope.spawn(move || work(adapter, micros, slots, &adapter_rx, &in_tx));
+        let outward = scope.spawn(move || carry(&out_rx, &adapter_tx, taps, batches));
+        let inward = scope.spawn(move || carry(&in_rx, &trunk_tx, taps, batches));
+        let results = [join(trunk), join(adapter)];
+        let mut ledger = join(outward);
+        ledger.merge(&join(inward));
+        let mut failures: Vec<RunError> = results.into_iter().filter_map(Result::err).collect();
+        let cause = failures.iter().position(|e| !matches!(e, RunError::OtherSideStopped));
+        match (cause, failures.is_empty()) {
+            (_, true) => Ok(ledger),
+            (Some(i), _) => Err(failures.swap_remove(i)),
+            (None, _) => Err(failures.swap_remove(0)),
+        }
+    })
+}
+
+/// The result of a thread; a panic there goes on here.
+fn join<T>(thread: std::thread::ScopedJoinHandle<T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// One direction: counts every transfer and passes it on. Ends when either side does.
+fn carry(from: &Receiver<Transfer>, to: &Sender<Transfer>, taps: &[Tap], batches: &[usize]) -> Ledger {
+    let mut ledger = Ledger::default();
+    for transfer in from {
+        let tap = &taps[transfer.tap];
+        let crossing = tap.crossing.as_ref().expect("a forward tap crosses");
+        let place = Place::Tap(crossing.edge, tap.direction);
+        let bytes = transfer.payload.len() as u64;
+        ledger.add(Phase::Forward, place, Event::Transfers, batches[transfer.micro] as u64);
+        ledger.add(Phase::Forward, place, Event::Elements, bytes * 8 / u64::from(tap.bits));
+        ledger.add(Phase::Forward, place, Event::PayloadBytes, bytes);
+        if to.send(transfer).is_err() {
+            break;
+        }
+    }
+    ledger
+}
+
+/// Loads the task's registers into the trunk before the first image: of every step that has a batch
+/// norm, a multiplier and a bias per channel, as the prepared trunk holds them.
+pub fn switch_task(trunk: &TrunkProgram, batch_norm: BatchNormMode) -> Ledger {
+    let mut ledger = Ledger::default();
+    if batch_norm == BatchNormMode::Registers {
+        let loadable = trunk.steps.iter().filter(|s| s.norm.is_some()).filter_map(|s| s.registers());
+        let words: u64 = loadable.map(|r| (r.multipliers.len() + r.bias.len()) as u64).sum();
+        ledger.add(Phase::Switch, Place::Registers, Event::Transfers, u64::from(words > 0));
+        ledger.add(Phase::Switch, Place::Registers, Event::Elements, words);
+        ledger.add(Phase::Switch, Place::Registers, Event::PayloadBytes, words * size_of::<i32>() as u64);
+    }
+    ledger
+}

@@ -1,0 +1,235 @@
+//! The trunk as one side of the bus: its sequencer.
+
+use super::RunError;
+use super::worker::{Action, Side};
+use crate::graph::crossing::Crossing;
+use crate::graph::{EdgeId, Graph};
+use crate::ledger::{DataEvent, Event, Ledger, Place};
+use crate::plan::tap::{Tap, VALUE_BITS};
+use crate::quant::boundary::{BoundaryCounts, Quantiser};
+use crate::tensor::{Shape, Tensor};
+use crate::trunk::{JoinKind, TrunkProgram};
+use crate::units::{Direction, HardwareDomain, Phase};
+use std::collections::HashMap;
+
+/// A map as the trunk holds it: int8 codes, or the wider codes of an accumulator join.
+enum Held {
+    Codes(Tensor<i8>),
+    Wide(Tensor<i16>),
+}
+
+/// Where the micro-batches come from: the input codes of images `from..to`.
+pub type Source<'a> = dyn Fn(usize, usize) -> Result<Tensor<i8>, RunError> + Sync + 'a;
+
+/// Runs a [`TrunkProgram`], and counts what it runs.
+pub struct TrunkSide<'a> {
+    graph: &'a Graph,
+    program: &'a TrunkProgram,
+    taps: &'a [Tap],
+    actions: Vec<Action>,
+    source: &'a Source<'a>,
+    /// First image of each micro-batch, and the end of the last.
+    bounds: &'a [usize],
+    pool: &'a rayon::ThreadPool,
+    /// How many actions still read each map of a micro-batch.
+    uses: HashMap<EdgeId, usize>,
+    held: HashMap<(usize, EdgeId), (Held, usize)>,
+    pub ledger: Ledger,
+    /// The graph's output codes, if the trunk makes it.
+    pub outputs: Vec<Vec<i8>>,
+}
+
+fn crossing(tap: &Tap) -> &Crossing {
+    tap.crossing.as_ref().expect("a forward tap crosses")
+}
+
+/// What the trunk does for a micro-batch: tap-ins as they are needed, every step in order,
+/// tap-outs as soon as they are made.
+fn actions(graph: &Graph, program: &TrunkProgram, taps: &[Tap]) -> Vec<Action> {
+    let find =
+        |edge: EdgeId, direction| taps.iter().position(move |t| t.direction == direction && crossing(t).edge == edge);
+    let mut actions: Vec<Action> = find(graph.input, Direction::TapOut).map(Action::Send).into_iter().collect();
+    let mut received = vec![false; taps.len()];
+    for (i, step) in program.steps.iter().enumerate() {
+        for tap in step.inputs.iter().chain(&step.join).filter_map(|&e| find(e, Direction::TapIn)) {
+            if !std::mem::replace(&mut received[tap], true) {
+                actions.push(Action::Receive(tap));
+            }
+        }
+        actions.push(Action::Step(i));
+        actions.extend(find(step.output, Direction::TapOut).map(Action::Send));
+    }
+    actions
+}
+
+impl<'a> TrunkSide<'a> {
+    pub fn new(
+        graph: &'a Graph,
+        program: &'a TrunkProgram,
+        taps: &'a [Tap],
+        source: &'a Source<'a>,
+        bounds: &'a [usize],
+        pool: &'a rayon::ThreadPool,
+    ) -> Self {
+        let actions = actions(graph, program, taps);
+        let mut uses: HashMap<EdgeId, usize> = HashMap::new();
+        for step in &program.steps {
+            for &edge in step.inputs.iter().chain(&step.join) {
+                *uses.entry(edge).or_default() += 1;
+            }
+        }
+        for tap in taps.iter().filter(|t| t.direction == Direction::TapOut) {
+            *uses.entry(crossing(tap).edge).or_default() += 1;
+        }
+        if graph.home(graph.output) == HardwareDomain::Trunk {
+            *uses.entry(graph.output).or_default() += 1;
+        }
+        let outputs = vec![Vec::new(); bounds.len() - 1];
+        let held = HashMap::new();
+        Self { graph, program, taps, actions, source, bounds, pool, uses, held, ledger: Ledger::default(), outputs }
+    }
+
+    fn hold(&mut self, micro: usize, edge: EdgeId, map: Held) {
+        if let Some(&uses) = self.uses.get(&edge) {
+            self.held.insert((micro, edge), (map, uses));
+        }
+    }
+
+    /// Gives up one use of a map; the last frees it.
+    fn release(&mut self, micro: usize, edge: EdgeId) {
+        let (_, uses) = self.held.get_mut(&(micro, edge)).expect("a held map");
+        *uses -= 1;
+        if *uses == 0 {
+            self.held.remove(&(micro, edge));
+        }
+    }
+
+    fn codes(&self, micro: usize, edge: EdgeId) -> &Tensor<i8> {
+        match &self.held[&(micro, edge)].0 {
+            Held::Codes(map) => map,
+            Held::Wide(_) => panic!("edge '{}' is held as accumulator codes", self.graph.edge(edge).name),
+        }
+    }
+
+    /// Values that crossed as they are become codes here, by the rule that the adapter device
+    /// follows where it does the rounding.
+    fn round(&mut self, edge: EdgeId, batch: usize, shape: Shape, payload: &[u8]) -> Held {
+        let format = &self.program.tap_ins[&edge];
+        let values = payload.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        let quantisers: Vec<Quantiser> =
+            format.scales.iter().map(|&s| Quantiser::new(s, format.zero_point, format.bits)).collect();
+        let mut counts = BoundaryCounts::default();
+        let codes = values.enumerate().map(|(i, v)| quantisers[i % quantisers.len()].code(v, &mut counts) as i16);
+        let codes: Vec<i16> = codes.collect();
+        let place = Place::Tap(edge, Direction::TapIn);
+        self.ledger.add_data(Phase::Forward, place, DataEvent::NotANumber, counts.nans);
+        self.ledger.add_data(Phase::Forward, place, DataEvent::Saturations, counts.saturations);
+        if format.join == JoinKind::AddAcc {
+            Held::Wide(Tensor::from_vec(batch, shape, codes))
+        } else {
+            Held::Codes(Tensor::from_vec(batch, shape, codes.into_iter().map(|c| c as i8).collect()))
+        }
+    }
+
+    fn batch(&self, micro: usize) -> usize {
+        self.bounds[micro + 1] - self.bounds[micro]
+    }
+}
+
+impl Side for TrunkSide<'_> {
+    fn actions(&self) -> &[Action] {
+        &self.actions
+    }
+
+    fn begin(&mut self, micro: usize) -> Result<(), RunError> {
+        let input = (self.source)(self.bounds[micro], self.bounds[micro + 1])?;
+        self.hold(micro, self.graph.input, Held::Codes(input));
+        Ok(())
+    }
+
+    fn import(&mut self, micro: usize, tap: usize, payload: Vec<u8>) -> Result<(), RunError> {
+        let tap = self.taps[tap].clone();
+        let (batch, edge) = (self.batch(micro), crossing(&tap).edge);
+        let joins = self.program.steps.iter().any(|s| s.join == Some(edge));
+        let narrow = || payload.iter().map(|&b| b as i8);
+        let map = match (joins, tap.bits) {
+            (_, VALUE_BITS) => self.round(edge, batch, tap.shape, &payload),
+            (true, 8) => Held::Wide(Tensor::from_vec(batch, tap.shape, narrow().map(i16::from).collect())),
+            (true, _) => {
+                let wide = payload.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect();
+                Held::Wide(Tensor::from_vec(batch, tap.shape, wide))
+            }
+            (false, _) => Held::Codes(Tensor::from_vec(batch, tap.shape, narrow().collect())),
+        };
+        self.hold(micro, edge, map);
+        Ok(())
+    }
+
+    fn step(&mut self, micro: usize, step: usize) -> Result<(), RunError> {
+        let step = &self.program.steps[step];
+        let inputs: Vec<&Tensor<i8>> = step.inputs.iter().map(|&e| self.codes(micro, e)).collect();
+        let join = step.join.map(|e| match &self.held[&(micro, e)].0 {
+            Held::Wide(map) => map,
+            Held::Codes(_) => panic!("a join is held as accumulator codes"),
+        });
+        let (output, counts) = self.pool.install(|| step.run(&inputs, join));
+        let place = Place::Node(step.nodes[0]);
+        self.ledger.add(Phase::Forward, place, Event::Macs, counts.macs.0);
+        self.ledger.add_data(Phase::Forward, place, DataEvent::Saturations, counts.saturations);
+        self.ledger.add_data(Phase::Forward, place, DataEvent::Overflows, counts.overflows);
+        for &edge in step.inputs.iter().chain(&step.join) {
+            self.release(micro, edge);
+        }
+        self.hold(micro, step.output, Held::Codes(output));
+        Ok(())
+    }
+
+    fn export(&mut self, micro: usize, tap: usize) -> Result<Vec<u8>, RunError> {
+        let crossing = crossing(&self.taps[tap]).clone();
+        let map = self.codes(micro, crossing.edge);
+        let payload = gather(map, crossing.grid);
+        self.release(micro, crossing.edge);
+        Ok(payload)
+    }
+
+    fn finish(&mut self, micro: usize) -> Result<(), RunError> {
+        let output = self.graph.output;
+        if self.graph.home(output) == HardwareDomain::Trunk {
+            self.outputs[micro] = self.codes(micro, output).data.clone();
+            self.release(micro, output);
+        }
+        Ok(())
+    }
+}
+
+/// The codes on every `grid.0`-th row and `grid.1`-th column, as bytes.
+fn gather(map: &Tensor<i8>, grid: (usize, usize)) -> Vec<u8> {
+    if grid == (1, 1) {
+        return bytemuck::cast_slice(&map.data).to_vec();
+    }
+    let shape = map.shape;
+    let mut payload = Vec::new();
+    for image in 0..map.batch {
+        let codes = map.image(image);
+        for y in (0..shape.h).step_by(grid.0) {
+            for x in (0..shape.w).step_by(grid.1) {
+                let at = (y * shape.w + x) * shape.c;
+                payload.extend_from_slice(bytemuck::cast_slice(&codes[at..at + shape.c]));
+            }
+        }
+    }
+    payload
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Shape;
+
+    #[test]
+    fn gathering_keeps_the_grid() {
+        let map = Tensor::from_vec(1, Shape::new(3, 3, 2), (0..18).collect::<Vec<i8>>());
+        assert_eq!(gather(&map, (2, 2)), [0, 1, 4, 5, 12, 13, 16, 17]);
+        assert_eq!(gather(&map, (1, 1)).len(), 18);
+    }
+}

@@ -1,0 +1,115 @@
+//! Which nodes run as one step: a layer with the join, batch norm and clamp that follow it.
+//!
+//! A chain goes on only through an edge that one trunk node alone reads: a map that anyone else
+//! wants to see (a second consumer, an adapter, the graph's output) must exist as codes.
+
+use crate::graph::{EdgeId, Graph, NodeId};
+use crate::op::{Activation, Op};
+use crate::units::HardwareDomain;
+
+/// The nodes of one step.
+pub(super) struct Chain {
+    pub nodes: Vec<NodeId>,
+    /// The edge whose values are added to the accumulator.
+    pub join: Option<EdgeId>,
+    pub norm: Option<NodeId>,
+    pub clamp: Option<Activation>,
+}
+
+impl Chain {
+    pub fn head(&self) -> NodeId {
+        self.nodes[0]
+    }
+
+    pub fn output(&self, graph: &Graph) -> EdgeId {
+        graph.node(self.last()).output
+    }
+
+    pub fn last(&self) -> NodeId {
+        self.nodes[self.nodes.len() - 1]
+    }
+}
+
+/// Finds chains; holds who reads which edge.
+pub(super) struct Chains<'a> {
+    graph: &'a Graph,
+    readers: Vec<Vec<NodeId>>,
+}
+
+impl<'a> Chains<'a> {
+    pub fn new(graph: &'a Graph) -> Self {
+        let mut readers = vec![Vec::new(); graph.edges.len()];
+        for id in graph.node_ids() {
+            for &edge in &graph.node(id).inputs {
+                let of_edge: &mut Vec<NodeId> = &mut readers[edge.index()];
+                if of_edge.last() != Some(&id) {
+                    of_edge.push(id);
+                }
+            }
+        }
+        Self { graph, readers }
+    }
+
+    /// The chain that starts at `head`.
+    pub fn from(&self, head: NodeId) -> Chain {
+        let mut chain = Chain { nodes: vec![head], join: None, norm: None, clamp: None };
+        match self.graph.node(head).op {
+            Op::Conv2d(_) | Op::Linear(_) => {
+                self.take(&mut chain, |chain, next| {
+                    chain.join = self.joined(chain.output(self.graph), next);
+                    chain.join.is_some()
+                });
+                self.take(&mut chain, |chain, next| {
+                    chain.norm = matches!(self.graph.node(next).op, Op::BatchNorm(_)).then_some(next);
+                    chain.norm.is_some()
+                });
+            }
+            Op::BatchNorm(_) => chain.norm = Some(head),
+            Op::Add | Op::Mul | Op::AvgPool(_) | Op::MaxPool(_) | Op::Mean | Op::Requantise => {}
+            _ => return chain,
+        }
+        self.take(&mut chain, |chain, next| {
+            chain.clamp = match self.graph.node(next).op {
+                Op::Activation(a) if a.clamp().is_some() => Some(a),
+                _ => None,
+            };
+            chain.clamp.is_some()
+        });
+        chain
+    }
+
+    /// The trunk nodes that read `edge`.
+    pub fn trunk_readers(&self, edge: EdgeId) -> impl Iterator<Item = NodeId> + '_ {
+        self.readers[edge.index()].iter().copied().filter(|&n| self.in_trunk(n))
+    }
+
+    /// Appends the node after the chain if `fits` accepts it.
+    fn take(&self, chain: &mut Chain, fits: impl FnOnce(&mut Chain, NodeId) -> bool) {
+        let edge = chain.output(self.graph);
+        if let [next] = self.readers[edge.index()][..]
+            && edge != self.graph.output
+            && self.in_trunk(next)
+            && fits(chain, next)
+        {
+            chain.nodes.push(next);
+        }
+    }
+
+    /// The other operand of `next`, if `next` adds to `edge` what an adapter made for it alone.
+    fn joined(&self, edge: EdgeId, next: NodeId) -> Option<EdgeId> {
+        let node = self.graph.node(next);
+        let other = match (&node.op, &node.inputs[..]) {
+            (Op::Add, &[a, b]) if a == edge && b != edge => b,
+            (Op::Add, &[a, b]) if b == edge && a != edge => a,
+            _ => return None,
+        };
+        let producer = self.graph.edge(other).producer?;
+        let from_adapter = self.graph.node(producer).domain == HardwareDomain::Adapter;
+        // A second reader in the trunk needs ordinary codes, and an edge crosses in one format.
+        (from_adapter && self.trunk_readers(other).count() == 1).then_some(other)
+    }
+
+    fn in_trunk(&self, id: NodeId) -> bool {
+        self.graph.node(id).domain == HardwareDomain::Trunk
+    }
+}

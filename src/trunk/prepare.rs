@@ -1,0 +1,307 @@
+//! From a graph to a trunk program.
+
+use super::chain::{Chain, Chains};
+use super::product::{self, Events, Layer};
+use super::tap_in::{TapInFormat, use_of};
+use super::work::Work;
+use super::{TrunkError, TrunkProgram, TrunkStep};
+use crate::graph::{EdgeId, Graph, Node, NodeId};
+use crate::op::product::Product;
+use crate::op::{Activation, Op, Output, add, batch_norm, concat, conv2d, linear, mean, mul, requantise, softmax};
+use crate::quant::weights::WeightCodes;
+use crate::quant::{Clamp, Multiplier, OpKind, Profile, QuantParams};
+use crate::tensor::Shape;
+use crate::units::{HardwareDomain, Macs};
+use std::collections::BTreeMap;
+
+/// Prepares the nodes of hardware domain `Trunk`. Edges that other nodes produce are tap-ins;
+/// those added to an accumulator are coded on `tap_in_bits` bits, the others on 8.
+pub fn prepare(graph: &Graph, profile: &Profile, tap_in_bits: u8) -> Result<TrunkProgram, TrunkError> {
+    if tap_in_bits != 8 && tap_in_bits != 16 {
+        return Err(TrunkError::TapInBits(tap_in_bits));
+    }
+    let chains = Chains::new(graph);
+    let context = Context { graph, profile, chains: &chains, tap_in_bits };
+    let mut tap_ins = BTreeMap::new();
+    let ordered = ordered(graph, &chains)?;
+    let steps = ordered.iter().map(|chain| context.step(chain, &mut tap_ins)).collect::<Result<Vec<_>, _>>()?;
+    Ok(TrunkProgram {
+        name: graph.name.clone(),
+        profile: profile.clone(),
+        steps,
+        tap_in_names: tap_ins.keys().map(|&e| graph.edge(e).name.clone()).collect(),
+        tap_ins,
+        input: graph.input,
+        input_shape: graph.shape(graph.input),
+    })
+}
+
+/// The chains in an order in which they can run: that of their last nodes, because what a chain
+/// waits for (through an adapter or not) comes before its last node, and what waits for it after.
+fn ordered(graph: &Graph, chains: &Chains<'_>) -> Result<Vec<Chain>, TrunkError> {
+    let order = graph.order()?;
+    let mut rank = vec![0; graph.nodes.len()];
+    order.iter().enumerate().for_each(|(i, n)| rank[n.index()] = i);
+    let mut taken = vec![false; graph.nodes.len()];
+    let mut found = Vec::new();
+    for id in order {
+        if graph.node(id).domain == HardwareDomain::Trunk && !taken[id.index()] {
+            let chain = chains.from(id);
+            chain.nodes.iter().for_each(|n| taken[n.index()] = true);
+            found.push(chain);
+        }
+    }
+    found.sort_by_key(|chain| rank[chain.last().index()]);
+    Ok(found)
+}
+
+struct Context<'a> {
+    graph: &'a Graph,
+    profile: &'a Profile,
+    chains: &'a Chains<'a>,
+    tap_in_bits: u8,
+}
+
+/// A step's work and what else its preparation made.
+struct Made {
+    work: Work,
+    weights: Option<WeightCodes>,
+    join: Option<TapInFormat>,
+    events: Events,
+}
+
+impl From<Work> for Made {
+    fn from(work: Work) -> Self {
+        Self { work, weights: None, join: None, events: Events::default() }
+    }
+}
+
+impl Context<'_> {
+    fn step(&self, chain: &Chain, tap_ins: &mut BTreeMap<EdgeId, TapInFormat>) -> Result<TrunkStep, TrunkError> {
+        let graph = self.graph;
+        chain.nodes.iter().try_for_each(|&n| self.check_shapes(n))?;
+        let node = graph.node(chain.head());
+        let output = chain.output(graph);
+        let y = self.quant(output)?;
+        let made = self.make(chain, node, &y)?;
+        for &edge in &node.inputs {
+            if self.is_tap_in(edge) {
+                let quant = self.quant(edge)?;
+                let join = use_of(graph, self.chains, edge);
+                let scales = vec![quant.scale];
+                tap_ins.insert(edge, TapInFormat { scales, zero_point: quant.zero_point, bits: 8, join, shift: 0 });
+            }
+        }
+        let join_shift = made.join.as_ref().map_or(0, |format| format.shift);
+        if let (Some(edge), Some(format)) = (chain.join, made.join) {
+            tap_ins.insert(edge, format);
+        }
+        Ok(TrunkStep {
+            name: node.name.clone(),
+            op: node.op.name(),
+            nodes: chain.nodes.clone(),
+            inputs: node.inputs.clone(),
+            join: chain.join,
+            norm: chain.norm,
+            output,
+            output_quant: y,
+            saturated_biases: made.events.saturated_biases,
+            constant_channels: made.events.constant_channels,
+            input_shapes: graph.input_shapes(chain.head()),
+            output_shape: graph.shape(output),
+            macs: Macs(graph.macs(chain.head())),
+            weights: made.weights,
+            join_shift,
+            work: made.work,
+        })
+    }
+
+    fn make(&self, chain: &Chain, node: &Node, y: &QuantParams) -> Result<Made, TrunkError> {
+        let clamp = chain.clamp.and_then(|a| a.code_clamp(y)).unwrap_or(Clamp::INT8);
+        let style = |kind| self.profile.style(kind);
+        let x = match node.inputs.first() {
+            Some(&edge) => self.quant(edge)?,
+            None => return Err(TrunkError::node(node, "has no input")),
+        };
+        let refuse = |why: String| TrunkError::node(node, why);
+        let work = match &node.op {
+            Op::Conv2d(_) | Op::Linear(_) => return self.product(chain, node, x, *y, clamp),
+            Op::BatchNorm(_) => return self.batch_norm(chain, node, x, *y, clamp),
+            Op::Add => Work::Add(add::Int8::new(style(OpKind::Add), &x, &self.second(node)?, y, clamp)),
+            Op::Mul => Work::Mul(mul::Int8::new(style(OpKind::Mul), &x, &self.second(node)?, y, clamp)),
+            Op::AvgPool(op) => Work::AvgPool(*op, self.same(chain, node, &x, y)?.codes, clamp),
+            Op::MaxPool(op) => {
+                self.same(chain, node, &x, y)?;
+                Work::MaxPool(*op, clamp)
+            }
+            Op::Mean => {
+                let positions = self.graph.shape(node.inputs[0]).pixels();
+                Work::Mean(mean::Int8::new(style(OpKind::Mean), &x, positions, y, clamp))
+            }
+            Op::Pad(op) => Work::Pad(*op, self.same(chain, node, &x, y)?.zero_point),
+            Op::Concat => Work::Concat(self.concat(node, y)?),
+            Op::Reshape(to) => {
+                self.same(chain, node, &x, y)?;
+                Work::Reshape(*to)
+            }
+            Op::Softmax(op) => {
+                let channels = self.graph.shape(node.inputs[0]).c;
+                Work::Softmax(softmax::Int8::new(*op, style(OpKind::Softmax), &x, channels, y).map_err(refuse)?)
+            }
+            Op::Requantise => {
+                Work::Table(requantise::table(style(OpKind::Requantise), &x, y, clamp), Multiplier::BYTES)
+            }
+            Op::Activation(a) => {
+                let kind = activation_kind(*a);
+                Work::Table(a.table(style(kind), &x, y).map_err(refuse)?, activation_bytes(*a))
+            }
+            Op::ChannelPool => {
+                return Err(refuse("is not a trunk operation; place the node on the adapter device".into()));
+            }
+        };
+        Ok(work.into())
+    }
+
+    /// A convolution or linear layer with what was fused into it.
+    fn product(
+        &self,
+        chain: &Chain,
+        node: &Node,
+        x: QuantParams,
+        y: QuantParams,
+        clamp: Clamp,
+    ) -> Result<Made, TrunkError> {
+        let (kind, channels, depth) = match &node.op {
+            Op::Conv2d(op) => (OpKind::Conv2d, op.out_c, op.depth()),
+            Op::Linear(op) => (OpKind::Linear, op.outputs, op.inputs),
+            _ => return Err(TrunkError::node(node, "has no weights")),
+        };
+        let weights = product::weights_of(self.graph, node, channels, channels.saturating_mul(depth))?;
+        let widest = weights.codes.iter().map(|&q| (i32::from(q) - weights.zero_point).abs()).max().unwrap_or(0);
+        let mut layer = Layer {
+            style: self.profile.style(kind),
+            x,
+            y,
+            weight_scales: &weights.scales,
+            f32_product: product::multiplies_scales_in_f32(kind, &x, &weights),
+            bias_units: Vec::new(),
+            norm: chain.norm.map(|id| product::norm_of(self.graph, id)).transpose()?,
+            channels,
+            largest_sum: depth as f64 * 255.0 * f64::from(widest),
+        };
+        layer.bias_units = product::bias_of(self.graph, node, |c| layer.unit(c), channels)?;
+        let (registers, events) = layer.registers();
+        let join = chain.join.map(|_| layer.join_format(&registers, self.tap_in_bits));
+        let output = Output { style: layer.style, zero_point: y.zero_point, clamp };
+        let pack = |weights| Product { input_zero_point: x.zero_point, weights, registers, output };
+        let work = match &node.op {
+            Op::Conv2d(op) => Work::Conv2d(op.clone(), pack(conv2d::pack(op, &weights.codes, weights.zero_point))),
+            Op::Linear(op) => Work::Linear(op.clone(), pack(linear::pack(op, &weights.codes, weights.zero_point))),
+            _ => return Err(TrunkError::node(node, "has no weights")),
+        };
+        Ok(Made { work, weights: Some(weights), join, events })
+    }
+
+    /// A batch norm without a layer in front: codes, shifted left, are its accumulators.
+    fn batch_norm(
+        &self,
+        chain: &Chain,
+        node: &Node,
+        x: QuantParams,
+        y: QuantParams,
+        clamp: Clamp,
+    ) -> Result<Made, TrunkError> {
+        let one = f64::from(1 << batch_norm::HEADROOM_BITS);
+        let layer = Layer {
+            style: self.profile.style(OpKind::BatchNorm),
+            x,
+            y,
+            weight_scales: &[(1.0 / one) as f32],
+            f32_product: false,
+            bias_units: Vec::new(),
+            norm: Some(product::norm_of(self.graph, chain.head())?),
+            channels: self.graph.shape(node.inputs[0]).c,
+            largest_sum: 255.0 * one,
+        };
+        let (registers, events) = layer.registers();
+        let output = Output { style: layer.style, zero_point: y.zero_point, clamp };
+        let work = Work::BatchNorm(batch_norm::Int8 { input_zero_point: x.zero_point, registers, output });
+        Ok(Made { events, ..work.into() })
+    }
+
+    fn concat(&self, node: &Node, y: &QuantParams) -> Result<Vec<Option<crate::op::Table>>, TrunkError> {
+        node.inputs.iter().map(|&edge| Ok(concat::rescale(&self.quant(edge)?, y))).collect()
+    }
+
+    /// The parameters of the second operand.
+    fn second(&self, node: &Node) -> Result<QuantParams, TrunkError> {
+        match node.inputs[..] {
+            [_, b] => self.quant(b),
+            _ => Err(TrunkError::node(node, format!("takes two inputs, has {}", node.inputs.len()))),
+        }
+    }
+
+    /// The parameters of an operation that keeps codes, whose output must have its input's.
+    fn same(&self, chain: &Chain, node: &Node, x: &QuantParams, y: &QuantParams) -> Result<QuantParams, TrunkError> {
+        if x == y {
+            return Ok(*x);
+        }
+        let text = |q: &QuantParams| format!("scale {} and zero point {} ({:?})", q.scale, q.zero_point, q.codes);
+        let (input, output) = (&self.graph.edge(node.inputs[0]).name, chain.output(self.graph));
+        let why = format!(
+            "{} keeps codes, so it must have the parameters of '{input}', {}; it has {}. Requantise after it",
+            node.op.name(),
+            text(x),
+            text(y)
+        );
+        Err(TrunkError::Edge { edge: self.graph.edge(output).name.clone(), why })
+    }
+
+    fn quant(&self, id: EdgeId) -> Result<QuantParams, TrunkError> {
+        let edge = self.graph.edge(id);
+        let fail = |why: String| Err(TrunkError::Edge { edge: edge.name.clone(), why });
+        match edge.quant {
+            None => fail("the trunk holds this map, but it has no quantisation parameters; calibrate the graph".into()),
+            Some(q) if !q.scale.is_normal() || q.scale < 0.0 => fail(format!("has a scale of {}", q.scale)),
+            Some(q) if !(-128..=127).contains(&q.zero_point) => {
+                fail(format!("has zero point {}, outside -128 to 127", q.zero_point))
+            }
+            Some(q) => Ok(q),
+        }
+    }
+
+    /// Whether another hardware domain makes this map.
+    fn is_tap_in(&self, edge: EdgeId) -> bool {
+        let producer = self.graph.edge(edge).producer;
+        producer.is_some_and(|n| self.graph.node(n).domain != HardwareDomain::Trunk)
+    }
+
+    /// The loops rely on it, and a rewritten graph may have broken it.
+    fn check_shapes(&self, id: NodeId) -> Result<(), TrunkError> {
+        let node = self.graph.node(id);
+        let inputs: Vec<Shape> = self.graph.input_shapes(id);
+        let shape = node.op.output_shape(&inputs).map_err(|why| TrunkError::node(node, why))?;
+        let edge = self.graph.edge(node.output);
+        if shape == edge.shape {
+            Ok(())
+        } else {
+            Err(TrunkError::node(node, format!("makes a map of {shape}, but edge '{}' is {}", edge.name, edge.shape)))
+        }
+    }
+}
+
+fn activation_kind(a: Activation) -> OpKind {
+    match a {
+        Activation::LeakyRelu { .. } => OpKind::LeakyRelu,
+        _ => OpKind::Requantise,
+    }
+}
+
+/// What the chip holds for an activation of its own: multipliers, or a table.
+fn activation_bytes(a: Activation) -> u64 {
+    match a {
+        Activation::Relu | Activation::Relu6 | Activation::ReluN1To1 => Multiplier::BYTES,
+        Activation::LeakyRelu { .. } | Activation::HardSwish => 2 * Multiplier::BYTES,
+        Activation::Sigmoid { .. } | Activation::Tanh => 256,
+    }
+}

@@ -1,0 +1,94 @@
+//! One step of the trunk: a pure function of codes, with its static costs.
+
+use super::work::Work;
+use crate::graph::{EdgeId, NodeId};
+use crate::op::product::Join;
+use crate::op::{Counts, Registers};
+use crate::quant::QuantParams;
+use crate::quant::weights::WeightCodes;
+use crate::tensor::{Shape, Tensor};
+use crate::units::{Bytes, Elements, Macs};
+
+#[derive(Clone, Debug)]
+pub struct TrunkStep {
+    /// The first node's name.
+    pub name: String,
+    /// The first node's operation.
+    pub op: &'static str,
+    /// The graph's nodes that this step is, in order.
+    pub nodes: Vec<NodeId>,
+    /// The maps that it reads as 8-bit codes, made by the trunk or tapped in.
+    pub inputs: Vec<EdgeId>,
+    /// The tap-in that it adds to its accumulators.
+    pub join: Option<EdgeId>,
+    /// The batch norm in its registers.
+    pub norm: Option<NodeId>,
+    pub output: EdgeId,
+    pub output_quant: QuantParams,
+    /// Biases that 32 bits could not hold and were cut.
+    pub saturated_biases: usize,
+    /// Channels whose output is a constant: gamma is zero, or next to it.
+    pub constant_channels: usize,
+    pub(super) input_shapes: Vec<Shape>,
+    pub(super) output_shape: Shape,
+    pub(super) macs: Macs,
+    pub(super) weights: Option<WeightCodes>,
+    pub(super) join_shift: u32,
+    pub(super) work: Work,
+}
+
+impl TrunkStep {
+    /// Runs the step on a batch. `inputs` are those of `self.inputs`, in order; `join` holds the
+    /// codes of `self.join` (8-bit codes too are held in 16 bits).
+    pub fn run(&self, inputs: &[&Tensor<i8>], join: Option<&Tensor<i16>>) -> (Tensor<i8>, Counts) {
+        let shapes: Vec<Shape> = inputs.iter().map(|x| x.shape).collect();
+        assert_eq!(shapes, self.input_shapes, "the inputs of step '{}'", self.name);
+        assert_eq!(join.map(|j| j.shape), self.join.map(|_| self.output_shape), "the join of step '{}'", self.name);
+        let batch = inputs[0].batch;
+        assert!(inputs.iter().all(|x| x.batch == batch) && join.is_none_or(|j| j.batch == batch), "one batch size");
+        self.work.run(inputs, join.map(|values| Join { values, shift: self.join_shift }))
+    }
+
+    /// Multiply-accumulates per image.
+    pub fn macs(&self) -> Macs {
+        self.macs
+    }
+
+    /// Bytes of weight codes.
+    pub fn weight_bytes(&self) -> Bytes {
+        Bytes(self.weights.as_ref().map_or(0, |w| w.codes.len() as u64))
+    }
+
+    /// Bytes of requantisation registers (mantissa, shift and bias per channel) and tables.
+    pub fn register_bytes(&self) -> Bytes {
+        Bytes(self.work.register_bytes())
+    }
+
+    /// Elements read per image, the join not included.
+    pub fn input_elements(&self) -> Elements {
+        Elements(self.input_shapes.iter().map(|s| s.elements() as u64).sum())
+    }
+
+    /// Elements written per image; a join brings as many.
+    pub fn output_elements(&self) -> Elements {
+        Elements(self.output_shape.elements() as u64)
+    }
+
+    pub fn input_shapes(&self) -> &[Shape] {
+        &self.input_shapes
+    }
+
+    pub fn output_shape(&self) -> Shape {
+        self.output_shape
+    }
+
+    /// The frozen weights, in the graph's order.
+    pub fn weights(&self) -> Option<&WeightCodes> {
+        self.weights.as_ref()
+    }
+
+    /// The loadable registers of a convolution, linear layer or batch norm.
+    pub fn registers(&self) -> Option<&Registers> {
+        self.work.registers()
+    }
+}
