@@ -1,247 +1,324 @@
-//! One formula for every link.
+//! The link formula: what one transfer costs.
 //!
 //! ```text
-//! split   payload cut at max_payload_b and at every boundary_b address (it starts on one): n pieces p
-//! wire    W = Σ max(min_wire_b, ⌈(p + header) / beat_b⌉ · beat_b)
-//! rate    R = lanes · lane_rate · encoding · (1 − overhead), or clock / clocks per byte
-//! stream  t = max(8 W / R, n · min_ns_per_transaction, for reads ⌈n / outstanding⌉ · round trip)
-//! write   setup + software submit + posted write latency + t
-//! read    setup + software submit + read round trip + t
+//! wire bytes  W = sum over pieces of max(min_wire_b, ceil((piece + header) / beat_b) * beat_b)
+//! rate        R = lanes * lane_rate * encoding * (1 - background overhead)   [bit/ns]
+//! stream time t = max(8 W / R, n * min_ns_per_transaction, reads: ceil(n / max outstanding) * round trip)
+//! latency       = setup + software submit + staging copy + (posted write | read round trip)
 //! ```
 //!
-//! A figure that is unknown contributes nothing and is named: the time is then a lower bound.
+//! Times are those of the figures' values. An unknown figure contributes nothing and is named. It
+//! does not model what lies outside the link (host work before and after), nor a device that is
+//! slower than its link except by `min_ns_per_transaction`.
 
-use crate::hw::HwFile;
+use super::split::split;
+use crate::hw::timing::{LONGEST_PS, ceil_ps};
+use crate::hw::{Duplex, Figure, Link};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-/// Who moves the data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who drives a transfer, seen from the side that the data leaves or enters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Access {
-    /// The sender pushes it.
+    /// The holder of the data sends it and goes on.
     Write,
-    /// The receiver fetches it.
+    /// The wanter of the data asks for it and waits.
     Read,
 }
 
-/// What one transfer costs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What one transfer costs on a free link.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkCost {
     pub transactions: u64,
+    /// Bytes on the wire in the direction of the data, headers and padding included.
     pub wire_b: u64,
-    /// How long the wires are taken.
+    /// Bytes of read requests, in the other direction.
+    pub request_wire_b: u64,
+    /// How long the link is taken.
     pub stream_ps: u64,
-    /// How much later the data is there.
+    /// How long the first byte takes beside that.
     pub latency_ps: u64,
+    pub total_ps: u64,
+    /// Figures that the cost lacks.
+    pub unknown: Arc<BTreeSet<String>>,
 }
 
-impl LinkCost {
-    pub fn total_ps(&self) -> u64 {
-        self.stream_ps.saturating_add(self.latency_ps)
-    }
-}
-
-/// A link's figures, as the formula needs them.
+/// A link file's figures, ready for [`transfer`].
 #[derive(Clone, Debug)]
-pub struct Link {
-    pub half_duplex: bool,
+pub struct LinkModel {
+    /// Absent when it is unknown: then bytes take no time.
+    ps_per_b: f64,
     max_payload_b: Option<u64>,
     boundary_b: Option<u64>,
-    header_write_b: u64,
-    header_read_b: u64,
-    header_ps: f64,
     min_wire_b: u64,
     beat_b: u64,
-    ps_per_wire_b: f64,
-    min_ps_per_transaction: f64,
-    outstanding_reads: Option<f64>,
-    write_latency_ps: f64,
-    read_latency_ps: f64,
-    /// Of a change of direction, where both share the wires.
-    pub turnaround_ps: u64,
-    /// Figures that the formula needs and the file does not know.
-    pub unknown: BTreeSet<String>,
+    header_write_b: u64,
+    header_read_b: u64,
+    header_request_b: u64,
+    min_ps: f64,
+    max_outstanding_reads: Option<u64>,
+    staging_ps_per_b: f64,
+    fixed_ns: f64,
+    write_posted_ns: f64,
+    read_round_trip_ns: f64,
+    turnaround_ps: u64,
+    half_duplex: bool,
+    unknown_write: Arc<BTreeSet<String>>,
+    unknown_read: Arc<BTreeSet<String>>,
 }
 
-impl Link {
-    pub fn new(file: &HwFile) -> Self {
-        let mut unknown = BTreeSet::new();
-        let mut need = |key: &str| {
-            unknown.extend(file.figure(key).unknown);
-            file.value(key)
-        };
-        let bit_clocked = file.text("kind") == Some("bitclocked");
-        let clock_ps = if bit_clocked { need("phy.clock_mhz").map_or(0.0, |mhz| 1e6 / mhz) } else { 0.0 };
-        let ps_per_wire_b = if bit_clocked {
-            need("phy.clocks_per_b").unwrap_or(0.0) * clock_ps
-        } else {
-            let lanes = need("phy.lanes").unwrap_or(1.0) * need("phy.lane_rate_gtps").unwrap_or(f64::INFINITY);
-            let encoding = need("phy.encoding_num").unwrap_or(1.0) / need("phy.encoding_den").unwrap_or(1.0);
-            let useful = 1.0 - need("phy.background_overhead_frac").unwrap_or(0.0).min(0.999);
-            8e3 / (lanes * encoding * useful)
-        };
-        let bytes = |v: Option<f64>| v.map_or(0, |b| b as u64);
-        let setup_ps =
-            need("latency.setup_ns").unwrap_or(0.0) * 1e3 + need("latency.software_submit_us").unwrap_or(0.0) * 1e6;
-        // Optional where a kind of link has no such thing; only what every link has is missed.
-        let some = |key: &str| file.value(key);
-        let header_write_b = if bit_clocked { 0 } else { bytes(need("transaction.header_b_write")) };
-        let posted = if bit_clocked { some("latency.write_posted_ns") } else { need("latency.write_posted_ns") };
-        let round_trip = some("latency.read_round_trip_ns").unwrap_or(0.0) * 1e3;
+/// Collects the names of unknown figures while a model is made.
+#[derive(Default)]
+struct Notes(BTreeSet<String>);
+
+impl Notes {
+    /// A figure that every link has: one that the file leaves out is unknown as well.
+    fn needed(&mut self, figure: &Figure) -> Option<f64> {
+        if figure.value().is_none() {
+            self.0.insert(figure.path());
+        }
+        figure.value()
+    }
+
+    /// A figure that does not apply to a link whose file leaves it out.
+    fn optional(&mut self, figure: &Figure) -> Option<f64> {
+        if figure.is_given() { self.needed(figure) } else { None }
+    }
+
+    fn bytes(&mut self, figure: &Figure) -> u64 {
+        self.optional(figure).unwrap_or(0.0) as u64
+    }
+
+    /// What is noted here and, for one kind of access, in addition.
+    fn with(&self, more: Notes) -> Arc<BTreeSet<String>> {
+        Arc::new(self.0.union(&more.0).cloned().collect())
+    }
+}
+
+impl LinkModel {
+    pub fn new(link: &Link) -> Self {
+        let (t, l) = (&link.transaction, &link.latency);
+        let (mut both, mut write, mut read) = (Notes::default(), Notes::default(), Notes::default());
+        let command_b = command_b(link, &mut both);
         Self {
-            half_duplex: file.text("phy.duplex") == Some("half"),
-            max_payload_b: some("transaction.max_payload_b").map(|b| (b as u64).max(1)),
-            boundary_b: some("transaction.boundary_b").map(|b| (b as u64).max(1)),
-            header_write_b,
-            header_read_b: bytes(some("transaction.header_b_read_completion")),
-            header_ps: some("transaction.header_clocks").unwrap_or(0.0) * clock_ps,
-            min_wire_b: bytes(some("transaction.min_wire_b")),
-            beat_b: bytes(some("transaction.beat_b")).max(1),
-            ps_per_wire_b,
-            min_ps_per_transaction: some("transaction.min_ns_per_transaction").unwrap_or(0.0) * 1e3,
-            outstanding_reads: some("transaction.max_outstanding_reads"),
-            write_latency_ps: setup_ps + posted.unwrap_or(0.0) * 1e3,
-            read_latency_ps: setup_ps + round_trip,
-            turnaround_ps: (some("transaction.turnaround_clocks").unwrap_or(0.0) * clock_ps).ceil() as u64,
-            unknown,
+            ps_per_b: ps_per_b(link, &mut both),
+            max_payload_b: both.optional(&t.max_payload_b).map(|b| b as u64),
+            boundary_b: both.optional(&t.boundary_b).map(|b| b as u64),
+            min_wire_b: both.bytes(&t.min_wire_b),
+            beat_b: both.bytes(&t.beat_b).max(1),
+            header_write_b: write.bytes(&t.header_b_write) + command_b,
+            header_read_b: read.bytes(&t.header_b_read_completion) + command_b,
+            header_request_b: read.bytes(&t.header_b_read_request),
+            min_ps: both.optional(&t.min_ns_per_transaction).unwrap_or(0.0) * 1e3,
+            max_outstanding_reads: read.optional(&t.max_outstanding_reads).map(|n| n as u64),
+            staging_ps_per_b: both.optional(&l.host_staging_gb_per_s).map_or(0.0, |gb_per_s| 1e3 / gb_per_s),
+            fixed_ns: both.needed(&l.setup_ns).unwrap_or(0.0) + both.needed(&l.software_submit_us).unwrap_or(0.0) * 1e3,
+            write_posted_ns: write.needed(&l.write_posted_ns).unwrap_or(0.0),
+            read_round_trip_ns: read.needed(&l.read_round_trip_ns).unwrap_or(0.0),
+            turnaround_ps: turnaround_ps(link, &mut both),
+            half_duplex: link.duplex() == Duplex::Half,
+            unknown_write: both.with(write),
+            unknown_read: both.with(read),
         }
     }
 
-    /// What it costs to move `payload_b` bytes; nothing for nothing.
-    pub fn transfer(&self, payload_b: u64, access: Access) -> LinkCost {
-        if payload_b == 0 {
-            return LinkCost::default();
-        }
-        let (header_b, latency_ps) = match access {
-            Access::Write => (self.header_write_b, self.write_latency_ps),
-            Access::Read => (self.header_read_b, self.read_latency_ps),
-        };
-        let mut transactions: u64 = 0;
-        let mut wire_b: u64 = 0;
-        for (piece_b, count) in self.pieces(payload_b) {
-            transactions += count;
-            wire_b = wire_b.saturating_add(self.wire_b(piece_b, header_b).saturating_mul(count));
-        }
-        let n = transactions as f64;
-        let wires = wire_b as f64 * self.ps_per_wire_b + n * self.header_ps;
-        let waits = match (access, self.outstanding_reads) {
-            (Access::Read, Some(at_once)) => (n / at_once).ceil() * self.read_latency_ps,
+    /// Whether both directions share the wires: then every change of direction costs
+    /// [`turnaround_ps`](Self::turnaround_ps), which the schedule charges.
+    pub fn half_duplex(&self) -> bool {
+        self.half_duplex
+    }
+
+    pub fn turnaround_ps(&self) -> u64 {
+        self.turnaround_ps
+    }
+
+    fn time(&self, transactions: u64, wire_b: u128, request_b: u128, access: Access) -> f64 {
+        let shared_b = if self.half_duplex { wire_b + request_b } else { wire_b };
+        let on_wire = shared_b as f64 * self.ps_per_b;
+        let floor = transactions as f64 * self.min_ps;
+        let waits = match (access, self.max_outstanding_reads) {
+            (Access::Read, Some(most)) => transactions.div_ceil(most) as f64 * self.read_round_trip_ns * 1e3,
             _ => 0.0,
         };
-        let stream_ps = wires.max(n * self.min_ps_per_transaction).max(waits).ceil() as u64;
-        LinkCost { transactions, wire_b, stream_ps, latency_ps: latency_ps.ceil() as u64 }
+        on_wire.max(floor).max(waits)
     }
+}
 
-    fn wire_b(&self, piece_b: u64, header_b: u64) -> u64 {
-        piece_b.saturating_add(header_b).div_ceil(self.beat_b).saturating_mul(self.beat_b).max(self.min_wire_b)
+/// What a clocked bus sends before the payload, in bytes' worth of its clocks, rounded up.
+fn command_b(link: &Link, notes: &mut Notes) -> u64 {
+    let clocks = notes.optional(&link.transaction.header_clocks);
+    match (clocks, link.phy.clocks_per_b.value()) {
+        (Some(clocks), Some(clocks_per_b)) => (clocks / clocks_per_b).ceil() as u64,
+        _ => 0,
     }
+}
 
-    /// The sizes of the pieces that a payload is cut into, each with how often it occurs. Between
-    /// two boundaries the cuts repeat, so a payload of any size has at most four sizes.
-    fn pieces(&self, payload_b: u64) -> Vec<(u64, u64)> {
-        let span = self.boundary_b.unwrap_or(u64::MAX);
-        let most = self.max_payload_b.unwrap_or(u64::MAX).min(span);
-        let cut = |length: u64, times: u64| [(most, length / most * times), (length % most, times)];
-        let mut pieces = cut(span, payload_b / span).to_vec();
-        pieces.extend(cut(payload_b % span, 1));
-        pieces.retain(|&(size, count)| size > 0 && count > 0);
-        pieces
+/// Time per byte on the wire; 0 if a figure for it is unknown.
+fn ps_per_b(link: &Link, notes: &mut Notes) -> f64 {
+    let phy = &link.phy;
+    if phy.clocks_per_b.is_given() {
+        let (clock_mhz, clocks_per_b) = (notes.needed(&phy.clock_mhz), notes.needed(&phy.clocks_per_b));
+        return clock_mhz.zip(clocks_per_b).map_or(0.0, |(mhz, clocks)| clocks * 1e6 / mhz);
+    }
+    let (lanes, gtps) = (notes.needed(&phy.lanes), notes.needed(&phy.lane_rate_gtps));
+    let encoding = match (notes.optional(&phy.encoding_num), notes.optional(&phy.encoding_den)) {
+        (Some(num), Some(den)) => num / den,
+        _ => 1.0,
+    };
+    let overhead = notes.optional(&phy.background_overhead_frac).unwrap_or(0.0);
+    let bits_per_ns = lanes.zip(gtps).map(|(lanes, gtps)| lanes * gtps * encoding * (1.0 - overhead));
+    bits_per_ns.map_or(0.0, |rate| 8e3 / rate)
+}
+
+fn turnaround_ps(link: &Link, notes: &mut Notes) -> u64 {
+    let (clocks, mhz) = (notes.optional(&link.transaction.turnaround_clocks), link.phy.clock_mhz.value());
+    clocks.zip(mhz).map_or(0, |(clocks, mhz)| ceil_ps(clocks * 1e6 / mhz))
+}
+
+/// What it costs to move a payload over a link that is free.
+///
+/// Nothing to move costs nothing. Times end at [`LONGEST_PS`], byte counts at `u64::MAX`.
+pub fn transfer(link: &LinkModel, payload_b: u64, access: Access) -> LinkCost {
+    let (header_b, request_header_b, answer_ns, unknown) = match access {
+        Access::Write => (link.header_write_b, 0, link.write_posted_ns, &link.unknown_write),
+        Access::Read => (link.header_read_b, link.header_request_b, link.read_round_trip_ns, &link.unknown_read),
+    };
+    if payload_b == 0 {
+        let unknown = Arc::default();
+        return LinkCost {
+            transactions: 0,
+            wire_b: 0,
+            request_wire_b: 0,
+            stream_ps: 0,
+            latency_ps: 0,
+            total_ps: 0,
+            unknown,
+        };
+    }
+    let (mut transactions, mut wire_b) = (0u64, 0u128);
+    for piece in split(payload_b, link.max_payload_b, link.boundary_b) {
+        let beat_b = u128::from(link.beat_b);
+        let wrapped = (u128::from(piece.size_b) + u128::from(header_b)).div_ceil(beat_b) * beat_b;
+        transactions += piece.count;
+        wire_b += u128::from(piece.count) * wrapped.max(u128::from(link.min_wire_b));
+    }
+    let request_b = u128::from(transactions) * u128::from(request_header_b);
+    let stream_ps = ceil_ps(link.time(transactions, wire_b, request_b, access));
+    let staging_ps = payload_b as f64 * link.staging_ps_per_b;
+    let latency_ps = ceil_ps((link.fixed_ns + answer_ns) * 1e3 + staging_ps);
+    let whole = |bytes: u128| u64::try_from(bytes).unwrap_or(u64::MAX);
+    LinkCost {
+        transactions,
+        wire_b: whole(wire_b),
+        request_wire_b: whole(request_b),
+        stream_ps,
+        latency_ps,
+        total_ps: (stream_ps + latency_ps).min(LONGEST_PS),
+        unknown: unknown.clone(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hw::{Kind, library};
+    use crate::hw::{Body, Kind, library};
     use proptest::prelude::*;
 
-    fn pcie() -> Link {
-        Link::new(&library::load(Kind::Link, "pcie-gen3-x8").unwrap())
-    }
-
-    #[test]
-    fn a_packet_link_by_hand() {
-        // 1000 B: 256 · 3 + 232, each with 24 B of header. 8 lanes · 8 GT/s · 128/130 · 0.9186 = 57.887… Gb/s.
-        let cost = pcie().transfer(1000, Access::Write);
-        assert_eq!((cost.transactions, cost.wire_b), (4, 1096));
-        let rate = 8.0 * 8.0 * 128.0 / 130.0 * (1.0 - 0.0814);
-        assert_eq!(cost.stream_ps, (8.0 * 1096.0 / rate * 1e3_f64).ceil() as u64);
-        assert_eq!(cost.latency_ps, 213_000);
-        // Four small writes are bound by the device, not by the wires.
-        let small = pcie().transfer(64, Access::Write);
-        assert_eq!(small.stream_ps, 21_100);
-        assert_eq!(pcie().transfer(0, Access::Write), LinkCost::default());
-    }
-
-    #[test]
-    fn unknown_figures_are_named() {
-        let unknown = pcie().unknown;
-        assert!(unknown.contains("link/pcie-gen3-x8: latency.software_submit_us"), "{unknown:?}");
-    }
-
-    #[test]
-    fn a_bit_clocked_link_pays_clocks_per_byte() {
-        let text = r#"
-schema = "hw_models/link/1"
-name = "spi"
-kind = "bitclocked"
-[phy]
-duplex = "half"
-clock_mhz = { v = 50, src = "s", conf = "assumed" }
-clocks_per_b = { v = 2, src = "s", conf = "assumed" }
-[transaction]
-header_clocks = { v = 22, src = "s", conf = "assumed" }
-[sources]
-s = "this test"
-"#;
-        let link = Link::new(&HwFile::parse(text, "spi.toml", None).unwrap());
-        assert!(link.half_duplex);
-        assert_eq!(link.transfer(100, Access::Write).stream_ps, (200 + 22) * 20_000);
-    }
-
-    /// The definition: piece after piece.
-    fn by_loop(link: &Link, payload_b: u64) -> (u64, u64, u64) {
-        let (mut at, mut n, mut wire, mut sum) = (0, 0, 0, 0);
-        while at < payload_b {
-            let to_boundary = link.boundary_b.map_or(u64::MAX, |b| b - at % b);
-            let piece = (payload_b - at).min(link.max_payload_b.unwrap_or(u64::MAX)).min(to_boundary);
-            n += 1;
-            sum += piece;
-            wire += link.wire_b(piece, link.header_write_b);
-            at += piece;
+    fn link(name: &str) -> Link {
+        match library::load(Kind::Link, name).unwrap().body {
+            Body::Link(link) => *link,
+            other => panic!("{name} is {other:?}"),
         }
-        (n, wire, sum)
+    }
+
+    fn pcie() -> LinkModel {
+        LinkModel::new(&link("pcie-gen3-x8"))
+    }
+
+    /// A link made up for a test from the keys that differ.
+    fn made_up(lane_rate_gtps: f64, max_payload_b: u64, boundary_b: u64, header_b: u64, beat_b: u64) -> LinkModel {
+        let mut model = pcie();
+        model.ps_per_b = 8e3 / (8.0 * lane_rate_gtps);
+        (model.max_payload_b, model.boundary_b) = (Some(max_payload_b), Some(boundary_b));
+        (model.header_write_b, model.header_read_b, model.beat_b) = (header_b, header_b, beat_b);
+        model.max_outstanding_reads = Some(4);
+        model
+    }
+
+    /// By hand: 8 lanes x 8 GT/s x 128/130 x (1 - 0.0814) is 57.886 bit/ns, 138.203 ps a byte.
+    #[test]
+    fn costs_computed_by_hand() {
+        // payload, access, transactions, wire bytes, request bytes, stream ps, latency ps
+        let table = [
+            (0, Access::Write, 0, 0, 0, 0, 0),
+            // One 88-byte packet would take 12,162 ps; the device takes 21.1 ns for each.
+            (64, Access::Write, 1, 88, 0, 21_100, 213_000),
+            (256, Access::Write, 1, 280, 0, 38_697, 213_000),
+            (257, Access::Write, 2, 305, 0, 42_200, 213_000),
+            (4096, Access::Write, 16, 16 * 280, 0, 619_149, 213_000),
+            (4097, Access::Write, 17, 16 * 280 + 25, 0, 622_604, 213_000),
+            (4096, Access::Read, 16, 16 * 276, 16 * 24, 610_304, 560_000),
+        ];
+        for (payload, access, transactions, wire, request, stream_ps, latency_ps) in table {
+            let cost = transfer(&pcie(), payload, access);
+            let got = (cost.transactions, cost.wire_b, cost.request_wire_b, cost.stream_ps, cost.latency_ps);
+            assert_eq!(got, (transactions, wire, request, stream_ps, latency_ps), "{payload} B {access:?}");
+            assert_eq!(cost.total_ps, stream_ps + latency_ps);
+        }
+    }
+
+    #[test]
+    fn ucie_pads_to_flits_and_names_what_nobody_published() {
+        let model = LinkModel::new(&link("ucie-standard-x16"));
+        let cost = transfer(&model, 257, Access::Write);
+        // 16 lanes x 32 GT/s: 64 GB/s, 15.625 ps a byte; two flits.
+        assert_eq!((cost.transactions, cost.wire_b, cost.stream_ps, cost.latency_ps), (1, 512, 8_000, 1_000));
+        for key in ["transaction.max_payload_b", "transaction.header_b_write", "latency.software_submit_us"] {
+            assert!(cost.unknown.contains(&format!("link/ucie-standard-x16: {key}")), "{key} of {:?}", cost.unknown);
+        }
+        assert!(!cost.unknown.iter().any(|key| key.contains("read")), "a write needs no figure of reads");
+    }
+
+    #[test]
+    fn reads_wait_for_their_round_trips() {
+        let mut model = pcie();
+        model.max_outstanding_reads = Some(2);
+        // 16 reads, two at a time, 560 ns each.
+        assert_eq!(transfer(&model, 4096, Access::Read).stream_ps, 8 * 560_000);
+        // Half duplex: requests take their time on the same wires.
+        let mut half = pcie();
+        half.half_duplex = true;
+        let (full, half) = (transfer(&pcie(), 4096, Access::Read), transfer(&half, 4096, Access::Read));
+        assert!(half.stream_ps > full.stream_ps);
+    }
+
+    #[test]
+    fn a_huge_payload_takes_no_loop_and_no_overflow() {
+        let cost = transfer(&pcie(), u64::MAX, Access::Write);
+        assert_eq!((cost.wire_b, cost.stream_ps, cost.total_ps), (u64::MAX, LONGEST_PS, LONGEST_PS));
     }
 
     proptest! {
         #[test]
-        fn closed_form_equals_the_loop(
-            payload in 1u64..20_000, most in 1u64..600, boundary in 1u64..5000, beat in 1u64..70, least in 0u64..100,
+        fn more_payload_never_costs_less(
+            a in 0u64..200_000, more in 0u64..10_000, most in 1u64..600, boundary in 1u64..5000,
+            header in 0u64..64, beat in 1u64..64, read in any::<bool>(),
         ) {
-            let link = Link {
-                max_payload_b: Some(most), boundary_b: Some(boundary), beat_b: beat, min_wire_b: least, ..pcie()
-            };
-            let (n, wire, sum) = by_loop(&link, payload);
-            let cost = link.transfer(payload, Access::Write);
-            prop_assert_eq!((cost.transactions, cost.wire_b), (n, wire));
-            prop_assert_eq!(sum, payload);
+            let model = made_up(8.0, most, boundary, header, beat);
+            let access = if read { Access::Read } else { Access::Write };
+            let (less, more) = (transfer(&model, a, access), transfer(&model, a + more, access));
+            prop_assert!(less.wire_b <= more.wire_b && less.request_wire_b <= more.request_wire_b);
+            prop_assert!(less.stream_ps <= more.stream_ps && less.total_ps <= more.total_ps);
+            prop_assert!(more.wire_b >= a);
         }
 
         #[test]
-        fn more_bytes_never_cost_less_and_half_the_rate_never_speeds_up(a in 0u64..1_000_000, b in 0u64..1_000_000) {
-            let (a, b) = (a.min(b), a.max(b));
-            let link = pcie();
-            let slow = Link { ps_per_wire_b: link.ps_per_wire_b * 2.0, ..link.clone() };
-            for access in [Access::Write, Access::Read] {
-                let (small, large) = (link.transfer(a, access), link.transfer(b, access));
-                prop_assert!(small.wire_b <= large.wire_b && small.total_ps() <= large.total_ps());
-                prop_assert!(slow.transfer(b, access).total_ps() >= large.total_ps());
-            }
+        fn half_the_lane_rate_speeds_nothing_up(payload in 0u64..1_000_000, rate in 0.01f64..64.0, read in any::<bool>()) {
+            let access = if read { Access::Read } else { Access::Write };
+            let fast = transfer(&made_up(rate, 256, 4096, 24, 1), payload, access);
+            let slow = transfer(&made_up(rate / 2.0, 256, 4096, 24, 1), payload, access);
+            prop_assert!(slow.stream_ps >= fast.stream_ps && slow.total_ps >= fast.total_ps);
+            prop_assert_eq!(slow.wire_b, fast.wire_b);
         }
-    }
-
-    #[test]
-    fn the_largest_payload_does_not_overflow() {
-        let cost = pcie().transfer(u64::MAX, Access::Write);
-        assert!(cost.wire_b == u64::MAX && cost.stream_ps == u64::MAX);
     }
 }

@@ -1,13 +1,14 @@
 //! What a placed trunk costs on a system, counted without executing: one row of a report.
 
 use super::trunk::Trunk;
-use crate::hw::{Estimate, System};
+use crate::graph::GraphError;
+use crate::hw::System;
 use crate::plan::connections::{self, Connections};
 use crate::plan::macs::{self, MacCounts, MacRule};
 use crate::plan::params::{self, ParamCounts};
-use crate::plan::schedule::{self, LinkUse, ScheduleError, Time};
+use crate::plan::schedule::{self, LinkUse, Time};
 use crate::plan::tap::{Tap, TapPrecision, taps};
-use crate::price::{self, Energy};
+use crate::price::{self, EnergyReport};
 use crate::scheme::{self, BatchNormMode, Placed, Request, SchemeError};
 use crate::tensor::Shape;
 use serde::Serialize;
@@ -19,7 +20,7 @@ pub enum AccountError {
     #[error(transparent)]
     Scheme(#[from] SchemeError),
     #[error(transparent)]
-    Schedule(#[from] ScheduleError),
+    Graph(#[from] GraphError),
 }
 
 /// Energy of one image by part, in picojoule; `low` and `high` bound the known part of the total.
@@ -62,7 +63,7 @@ pub struct Account {
     pub time: Time,
     pub energy_pj: EnergyPj,
     /// The worst confidence that the energy rests on.
-    pub confidence: Option<&'static str>,
+    pub confidence: String,
     /// Figures that time or energy would need and nobody knows.
     pub unknown: Vec<String>,
     pub notes: Vec<String>,
@@ -95,8 +96,8 @@ pub fn count(
     let taps = taps(placed, TapPrecision::on(system, tap_in_bits));
     let timed = schedule::time(&placed.graph, &taps, system)?;
     let energy = price::price(&timed.activity, system);
-    let total = energy.total();
-    let unknown: BTreeSet<String> = timed.unknown.iter().chain(&total.unknown).cloned().collect();
+    let unknown: BTreeSet<String> = timed.unknown.iter().chain(&energy.unknown).cloned().collect();
+    let notes = trunk.notes.iter().chain(&energy.notes).cloned().collect();
     Ok(Account {
         schema: SCHEMA.into(),
         trunk: trunk.name.clone(),
@@ -115,34 +116,34 @@ pub fn count(
         taps,
         link: timed.link,
         time: timed.time,
-        confidence: total.confidence.map(|c| c.name()),
-        energy_pj: energy_pj(&energy, &total),
+        confidence: energy.confidence.to_string(),
+        energy_pj: energy_pj(&energy),
         unknown: unknown.into_iter().collect(),
-        notes: trunk.notes.clone(),
+        notes,
     })
 }
 
-fn energy_pj(energy: &Energy, total: &Estimate) -> EnergyPj {
+fn energy_pj(energy: &EnergyReport) -> EnergyPj {
     let parts = [
-        ("trunk", &energy.trunk),
-        ("adapter", &energy.adapter),
-        ("host", &energy.host),
-        ("link", &energy.link),
-        ("memory", &energy.memory),
-        ("idle", &energy.idle),
+        ("trunk", &energy.trunk_pj),
+        ("adapter", &energy.adapter_pj),
+        ("host", &energy.host_pj),
+        ("link", &energy.link_pj),
+        ("memory", &energy.memory_pj),
+        ("idle", &energy.idle_pj),
     ];
     let short = parts.iter().filter(|(_, e)| e.is_lower_bound()).map(|(name, _)| (*name).to_string()).collect();
     EnergyPj {
-        trunk: energy.trunk.v,
-        adapter: energy.adapter.v,
-        host: energy.host.v,
-        link: energy.link.v,
-        memory: energy.memory.v,
-        idle: energy.idle.v,
-        total: total.v,
-        low: total.lo,
-        high: total.hi,
-        lower_bound: total.is_lower_bound(),
+        trunk: energy.trunk_pj.v,
+        adapter: energy.adapter_pj.v,
+        host: energy.host_pj.v,
+        link: energy.link_pj.v,
+        memory: energy.memory_pj.v,
+        idle: energy.idle_pj.v,
+        total: energy.total_pj.v,
+        low: energy.total_pj.lo,
+        high: energy.total_pj.hi,
+        lower_bound: energy.lower_bound,
         lower_bound_parts: short,
     }
 }

@@ -11,6 +11,7 @@ use crate::quant::Profile;
 use crate::tensor::Tensor;
 use crate::trunk::{TrunkError, TrunkProgram, prepare};
 use serde::Serialize;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -162,10 +163,11 @@ fn compare_layers(
         }
         let edge = edge_of(model, tensor).ok_or_else(|| fault(format!("the model has no tensor {tensor}")))?;
         let recorded = codes(model, path, layers, &name, edge)?;
-        if !maps.contains_key(&input) {
-            maps.insert(input, program.run_all(&inputs.slice(input, input + 1))?);
-        }
-        compare(model, &name, edge, input, recorded.image(0), &maps[&input], verdict);
+        let maps = match maps.entry(input) {
+            Entry::Occupied(made) => made.into_mut(),
+            Entry::Vacant(open) => open.insert(program.run_all(&inputs.slice(input, input + 1))?),
+        };
+        compare(model, &name, edge, input, recorded.image(0), maps, verdict);
         verdict.layers += 1;
     }
     Ok(())

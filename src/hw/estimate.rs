@@ -1,110 +1,92 @@
-//! A number with its interval, the worst confidence it rests on, and the figures it lacks.
+//! A number computed from figures: value, interval, confidence, and what it lacked.
 //!
-//! A figure that is needed and unknown contributes nothing and is named: the result is then a lower
-//! bound. It is never a silent zero.
+//! All quantities here are non-negative (times, energies, powers, counts), so an interval's ends
+//! combine end by end. An unknown figure contributes 0 and its name: as long as a name is there, the
+//! value *and both ends* are lower bounds of the truth, never the truth.
 
-use serde::{Deserialize, Serialize};
+use super::confidence::Confidence;
+use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// How far a figure can be trusted, from best to worst.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Confidence {
-    /// Measured here, by the command that wrote the file.
-    Measured,
-    /// The named source was read.
-    Primary,
-    /// A report about the named source was read.
-    SecondHand,
-    /// Arithmetic on other figures.
-    Derived,
-    /// A figure of another, similar device.
-    Borrowed,
-    /// Quoted by everyone, not re-read.
-    RecalledUnverified,
-    /// A choice of ours.
-    Assumed,
-}
-
-impl Confidence {
-    pub const ALL: [(&str, Confidence); 7] = [
-        ("measured", Confidence::Measured),
-        ("primary", Confidence::Primary),
-        ("second-hand", Confidence::SecondHand),
-        ("derived", Confidence::Derived),
-        ("borrowed", Confidence::Borrowed),
-        ("recalled-unverified", Confidence::RecalledUnverified),
-        ("assumed", Confidence::Assumed),
-    ];
-
-    pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, c)| *c == self).map_or("", |(n, _)| n)
-    }
-}
-
-/// A value, its interval, and what it rests on.
-#[derive(Clone, Debug, PartialEq)]
+/// A non-negative number with its interval and pedigree.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Estimate {
     pub v: f64,
     pub lo: f64,
     pub hi: f64,
-    /// `None` for numbers that rest on no figure, such as counts.
-    pub confidence: Option<Confidence>,
+    /// The worst that went into it.
+    pub conf: Confidence,
+    /// The figures that were needed and are unknown, as `kind/name: key`.
     pub unknown: BTreeSet<String>,
 }
 
 impl Estimate {
-    /// A number that is exact.
+    /// A count: known without doubt, so it worsens nothing that it is combined with.
     pub fn exact(v: f64) -> Self {
-        Self { v, lo: v, hi: v, confidence: None, unknown: BTreeSet::new() }
+        Self { v, lo: v, hi: v, conf: Confidence::Measured, unknown: BTreeSet::new() }
     }
 
-    /// Nothing, for want of the named figure.
-    pub fn unknown(figure: &str) -> Self {
-        Self { unknown: BTreeSet::from([figure.to_string()]), ..Self::exact(0.0) }
+    pub fn zero() -> Self {
+        Self::exact(0.0)
+    }
+
+    /// A figure that is needed and that nobody knows.
+    pub fn unknown(path: impl Into<String>) -> Self {
+        Self { unknown: BTreeSet::from([path.into()]), ..Self::zero() }
     }
 
     pub fn is_lower_bound(&self) -> bool {
         !self.unknown.is_empty()
     }
 
-    fn combine(self, other: Self, f: impl Fn(f64, f64) -> f64) -> Self {
+    /// At best of this confidence: for a result of reasoning, whatever its inputs.
+    pub fn at_best(mut self, conf: Confidence) -> Self {
+        self.conf = self.conf.max(conf);
+        self
+    }
+
+    pub fn plus(self, other: Self) -> Self {
+        self.combine(other, |a, b| a + b, |a, b| a + b)
+    }
+
+    pub fn times(self, other: Self) -> Self {
+        self.combine(other, |a, b| a * b, |a, b| a * b)
+    }
+
+    /// This much of it. Nothing of an unknown figure is nothing, and lacks nothing.
+    pub fn of(self, count: f64) -> Self {
+        if count == 0.0 { Self::zero() } else { self.times(Self::exact(count)) }
+    }
+
+    pub fn max(self, other: Self) -> Self {
+        self.combine(other, f64::max, f64::max)
+    }
+
+    /// What this has over `other`, at least nothing. The ends cross: least against most.
+    pub fn beyond(self, other: Self) -> Self {
+        let (lo, hi) = (self.lo - other.hi, self.hi - other.lo);
+        let mut out = self.combine(other, |a, b| (a - b).max(0.0), |_, _| 0.0);
+        (out.lo, out.hi) = (lo.max(0.0), hi.max(0.0));
+        out
+    }
+
+    /// `ends` is applied at both ends, `value` to the value.
+    fn combine(self, other: Self, value: fn(f64, f64) -> f64, ends: fn(f64, f64) -> f64) -> Self {
         let mut unknown = self.unknown;
         unknown.extend(other.unknown);
         Self {
-            v: f(self.v, other.v),
-            lo: f(self.lo, other.lo),
-            hi: f(self.hi, other.hi),
-            // `None` is less than any confidence.
-            confidence: self.confidence.max(other.confidence),
+            v: value(self.v, other.v),
+            lo: ends(self.lo, other.lo),
+            hi: ends(self.hi, other.hi),
+            conf: self.conf.max(other.conf),
             unknown,
         }
-    }
-
-    /// The same estimate times an exact factor that is not negative.
-    pub fn times(self, factor: f64) -> Self {
-        self * Self::exact(factor)
-    }
-}
-
-impl std::ops::Add for Estimate {
-    type Output = Self;
-    fn add(self, other: Self) -> Self {
-        self.combine(other, |a, b| a + b)
-    }
-}
-
-/// Of values that are not negative, as all figures are.
-impl std::ops::Mul for Estimate {
-    type Output = Self;
-    fn mul(self, other: Self) -> Self {
-        self.combine(other, |a, b| a * b)
     }
 }
 
 impl std::iter::Sum for Estimate {
-    fn sum<I: Iterator<Item = Self>>(values: I) -> Self {
-        values.fold(Self::exact(0.0), |a, b| a + b)
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Self::zero(), Self::plus)
     }
 }
 
@@ -112,15 +94,33 @@ impl std::iter::Sum for Estimate {
 mod tests {
     use super::*;
 
+    fn estimate(v: f64, lo: f64, hi: f64, conf: Confidence) -> Estimate {
+        Estimate { v, lo, hi, conf, unknown: BTreeSet::new() }
+    }
+
     #[test]
-    fn sums_carry_intervals_the_worst_confidence_and_what_is_missing() {
-        let figure = |v, lo, hi, c| Estimate { v, lo, hi, confidence: Some(c), unknown: BTreeSet::new() };
-        let sum = figure(2.0, 1.0, 4.0, Confidence::Primary)
-            + figure(3.0, 3.0, 3.0, Confidence::Borrowed).times(2.0)
-            + Estimate::unknown("link: energy");
-        assert_eq!((sum.v, sum.lo, sum.hi), (8.0, 7.0, 10.0));
-        assert_eq!(sum.confidence, Some(Confidence::Borrowed));
-        assert!(sum.is_lower_bound());
-        assert_eq!(Estimate::exact(1.0).confidence, None);
+    fn the_ends_and_the_worst_confidence_are_carried() {
+        let a = estimate(4.0, 2.0, 8.0, Confidence::Primary);
+        let b = estimate(3.0, 1.0, 5.0, Confidence::Borrowed);
+        assert_eq!(a.clone().plus(b.clone()), estimate(7.0, 3.0, 13.0, Confidence::Borrowed));
+        assert_eq!(a.clone().times(b.clone()), estimate(12.0, 2.0, 40.0, Confidence::Borrowed));
+        assert_eq!(a.clone().max(b.clone()), estimate(4.0, 2.0, 8.0, Confidence::Borrowed));
+        assert_eq!(a.beyond(b), estimate(1.0, 0.0, 7.0, Confidence::Borrowed));
+    }
+
+    #[test]
+    fn an_unknown_figure_is_named_unless_nothing_of_it_is_needed() {
+        let wire = || Estimate::unknown("link/x: energy.wire_pj_per_bit");
+        let total = Estimate::exact(5.0).plus(wire().of(80.0));
+        assert!(total.is_lower_bound());
+        assert_eq!((total.v, total.unknown.len()), (5.0, 1));
+        assert_eq!(wire().of(0.0), Estimate::zero());
+    }
+
+    #[test]
+    fn confidence_is_ordered_from_best_to_worst() {
+        use Confidence::*;
+        let order = [Measured, Primary, SecondHand, Derived, Borrowed, RecalledUnverified, Assumed];
+        assert!(order.is_sorted());
     }
 }

@@ -1,131 +1,236 @@
-//! Where hardware models are found: the files built into the program, or any path.
+//! Finds hardware models by name or path and puts systems together.
+//!
+//! A *name* is one of the models that the program carries; a *path* is anything that ends in
+//! `.toml` or exists as a file. What a file names is looked for beside that file first, then among
+//! the carried ones. In names `_` reads as `-`, and a leading `memory_` and the like is dropped.
 
-use super::file::Setting;
-use super::{HwError, HwFile, Kind, System};
-use include_dir::{Dir, include_dir};
-use std::io::Read;
-use std::path::Path;
+use super::adapter::Adapter;
+use super::error::HwError;
+use super::figure::{claim, fill};
+use super::link::Link;
+use super::memory::{Memory, MemoryKind, MemoryLevel};
+use super::reader::{kind_of, read};
+use super::schema::{Kind, LaunchApi, RoundsAt};
+use super::sheet::{Body, Model, Sheet};
+use super::source::{Source, embedded_names};
+use super::system::{Host, Memories, System, SystemFile, choose_api};
+use super::trunk::Trunk;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-static EMBEDDED: Dir = include_dir!("$CARGO_MANIFEST_DIR/hw_models");
+/// Memory files that may build on each other before it is taken for a mistake.
+const LONGEST_CHAIN: usize = 16;
 
-/// Larger than any hardware file; what is larger is something else.
-const MAX_FILE_B: u64 = 1 << 20;
-
-/// The names of the built-in files of a kind, sorted.
-pub fn list(kind: Kind) -> Vec<String> {
-    let folder = EMBEDDED.get_dir(kind.folder());
-    let mut names: Vec<String> = folder
-        .iter()
-        .flat_map(|d| d.files())
-        .filter_map(|f| f.path().file_stem().map(|s| s.to_string_lossy().into_owned()))
-        .collect();
-    names.sort();
-    names
+/// A model that the program carries.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Entry {
+    pub kind: Kind,
+    pub name: &'static str,
 }
 
-/// A file by the name of a built-in one or by its path; memories that it refers to are resolved.
-pub fn load(kind: Kind, name: &str) -> Result<HwFile, HwError> {
-    load_beside(kind, name, None)
+/// Every model that the program carries, by kind and name.
+pub fn list() -> Vec<Entry> {
+    let of = |kind: Kind| embedded_names(kind).into_iter().map(move |name| Entry { kind, name });
+    Kind::ALL.iter().copied().flat_map(of).collect()
 }
 
-/// Reads a file of whatever kind it says it is.
-pub fn load_any(path: &Path) -> Result<HwFile, HwError> {
-    let file = HwFile::parse(&read(path)?, &path.display().to_string(), None)?;
-    with_memories(file, path.parent())
+/// Reads one model of a known kind.
+pub fn load(kind: Kind, name_or_path: &str) -> Result<Model, HwError> {
+    open(&find_source(kind, name_or_path)?, Some(kind))
 }
 
-/// A system by name or path, with its three parts.
-pub fn load_system(name: &str) -> Result<System, HwError> {
-    system(load(Kind::System, name)?, folder_of(name))
-}
-
-/// The parts of a system file; names of parts are looked for beside it first.
-pub fn system(file: HwFile, folder: Option<&Path>) -> Result<System, HwError> {
-    let text = |key: &str| file.text(key).unwrap_or_default().to_string();
-    let system = System {
-        name: file.name.clone(),
-        trunk: load_beside(Kind::Trunk, &text("trunk"), folder)?,
-        adapter: load_beside(Kind::Adapter, &text("adapter"), folder)?,
-        link: load_beside(Kind::Link, &text("link"), folder)?,
-        launch_api: text("launch_api"),
-        tap_in_rounds: text("tap_in_rounds"),
-    };
-    let prefix = format!("launch.{}.", system.launch_api);
-    if !system.adapter.figures.keys().any(|k| k.starts_with(&prefix)) {
-        let why =
-            format!("launch_api = \"{}\": adapter '{}' has no [launch.{0}]", system.launch_api, system.adapter.name);
-        return Err(HwError::File { file: file.origin, line: None, why });
+/// Reads one model of whatever kind, for showing.
+pub fn find(name_or_path: &str) -> Result<Model, HwError> {
+    if is_path(name_or_path) {
+        return open(&Source::read(Path::new(name_or_path))?, None);
     }
-    Ok(system)
+    let mut sources = Kind::ALL.iter().filter_map(|kind| embedded(*kind, name_or_path));
+    let source = sources.next().ok_or_else(|| no_such(None, name_or_path))?;
+    open(&source, None)
 }
 
-fn folder_of(name: &str) -> Option<&Path> {
-    is_path(name).then(|| Path::new(name).parent()).flatten()
+/// Reads a system and everything that it names.
+pub fn load_system(name_or_path: &str) -> Result<System, HwError> {
+    Ok(system(&find_source(Kind::System, name_or_path)?)?.0)
+}
+
+/// Puts a system together from its parts, each a name or a path.
+pub fn compose(trunk: &str, adapter: &str, link: &str) -> Result<System, HwError> {
+    let trunk = read_trunk(&find_source(Kind::Trunk, trunk)?)?.0;
+    let adapter = read_adapter(&find_source(Kind::Adapter, adapter)?)?.0;
+    let link = read::<Link>(&find_source(Kind::Link, link)?)?.0;
+    let name = format!("{}+{}+{}", trunk.name, adapter.name, link.name);
+    let mut host = Host::default();
+    claim(&mut host, "host", &format!("{}/{name}", Kind::System));
+    let parts = Parts { name, trunk, adapter, link, host, launch_api: None, tap_in_rounds: None };
+    parts.into_system(&Source { label: "the given parts".into(), path: None, text: String::new() })
+}
+
+/// Reads a model from its text; also resolves what it names.
+pub(super) fn open(source: &Source, wanted: Option<Kind>) -> Result<Model, HwError> {
+    let (sheet, body) = match wanted.map_or_else(|| kind_of(source), Ok)? {
+        Kind::Trunk => read_trunk(source).map(|(t, sheet)| (sheet, Body::Trunk(Box::new(t))))?,
+        Kind::Adapter => read_adapter(source).map(|(a, sheet)| (sheet, Body::Adapter(Box::new(a))))?,
+        Kind::Link => read::<Link>(source).map(|(l, sheet)| (sheet, Body::Link(Box::new(l))))?,
+        Kind::Memory => read_memory(source, &mut Vec::new()).map(|(m, sheet)| (sheet, Body::Memory(Box::new(m))))?,
+        Kind::System => system(source).map(|(s, sheet)| (sheet, Body::System(Box::new(s))))?,
+    };
+    Ok(Model { sheet, body })
 }
 
 fn is_path(name: &str) -> bool {
-    name.ends_with(".toml") || name.contains(['/', '\\'])
+    name.ends_with(".toml") || Path::new(name).is_file()
 }
 
-fn load_beside(kind: Kind, name: &str, folder: Option<&Path>) -> Result<HwFile, HwError> {
-    let beside = folder.map(|f| f.join(if name.ends_with(".toml") { name.into() } else { format!("{name}.toml") }));
-    let path = match beside.filter(|p| p.exists()) {
-        Some(path) => Some(path),
-        None => is_path(name).then(|| Path::new(name).to_path_buf()),
-    };
-    let (file, folder) = match path {
-        Some(path) => {
-            let folder = path.parent().map(Path::to_path_buf);
-            (HwFile::parse(&read(&path)?, &path.display().to_string(), Some(kind))?, folder)
-        }
-        None => (embedded(kind, name)?, None),
-    };
-    with_memories(file, folder.as_deref())
+/// A carried model, by any spelling of its name.
+fn embedded(kind: Kind, name: &str) -> Option<Source> {
+    let name = name.replace('_', "-");
+    let short = name.strip_prefix(&format!("{kind}-")).unwrap_or(&name);
+    [name.as_str(), short].into_iter().find_map(|name| {
+        let name = embedded_names(kind).into_iter().find(|known| *known == name)?;
+        Source::embedded(kind, name)
+    })
 }
 
-fn embedded(kind: Kind, name: &str) -> Result<HwFile, HwError> {
-    let inside = format!("{}/{name}.toml", kind.folder());
-    let text = EMBEDDED.get_file(&inside).and_then(|f| f.contents_utf8());
-    let text =
-        text.ok_or_else(|| HwError::Unknown { kind: kind.name(), name: name.into(), known: list(kind).join(", ") })?;
-    HwFile::parse(text, &format!("embedded:{inside}"), Some(kind))
-}
-
-/// Reads a whole file of a bounded size.
-fn read(path: &Path) -> Result<String, HwError> {
-    let io = |source| HwError::Io { path: path.display().to_string(), source };
-    let file = std::fs::File::open(path).map_err(io)?;
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_B + 1).read_to_end(&mut bytes).map_err(io)?;
-    let fault = |why: String| HwError::File { file: path.display().to_string(), line: None, why };
-    if bytes.len() as u64 > MAX_FILE_B {
-        return Err(fault(format!("is larger than {MAX_FILE_B} bytes: no hardware file is")));
+fn find_source(kind: Kind, name: &str) -> Result<Source, HwError> {
+    if is_path(name) {
+        return Source::read(Path::new(name));
     }
-    String::from_utf8(bytes).map_err(|e| fault(format!("is not UTF-8 text: {e}")))
+    embedded(kind, name).ok_or_else(|| no_such(Some(kind), name))
 }
 
-/// Copies the figures of referenced memory files below the key that refers to them. What the file
-/// says itself goes before. A memory refers to nothing, so there are no cycles.
-fn with_memories(mut file: HwFile, folder: Option<&Path>) -> Result<HwFile, HwError> {
-    let refs: Vec<(String, String)> = file
-        .settings
-        .iter()
-        .filter_map(|(key, value)| match value {
-            Setting::Text(name) => key.strip_suffix(".ref").map(|prefix| (prefix.to_string(), name.clone())),
-            _ => None,
-        })
-        .collect();
-    for (prefix, name) in refs {
-        let memory = load_beside(Kind::Memory, &name, folder)?;
-        for (source, text) in memory.sources {
-            file.sources.entry(format!("{}/{source}", memory.name)).or_insert(text);
-        }
-        for (key, mut figure) in memory.figures {
-            if let Some(known) = &mut figure.value {
-                known.source = format!("{}/{}", memory.name, known.source);
-            }
-            file.figures.entry(format!("{prefix}.{key}")).or_insert(figure);
+fn no_such(kind: Option<Kind>, name: &str) -> HwError {
+    let (what, known) = match kind {
+        Some(kind) => (kind.to_string(), embedded_names(kind).join(", ")),
+        None => ("hardware model".into(), list().iter().map(|e| e.name).collect::<Vec<_>>().join(", ")),
+    };
+    HwError::NoSuchModel { what, name: name.into(), known }
+}
+
+/// The file that `name`, said at `key` of `from`, means: beside `from` first, then carried.
+fn follow(from: &Source, key: &str, kind: Kind, name: &str) -> Result<Source, HwError> {
+    let beside = from.path.as_deref().map(|path| candidates(path, kind, name)).unwrap_or_default();
+    if let Some(path) = beside.iter().find(|path| path.is_file()) {
+        return Source::read(path);
+    }
+    embedded(kind, name).ok_or_else(|| {
+        let known = embedded_names(kind).join(", ");
+        let beside = if beside.is_empty() { "" } else { "a file beside this one, or " };
+        from.wrong(key, format!("there is no {kind} `{name}`"), format!("{beside}one of: {known}"))
+    })
+}
+
+/// Where a named file may lie: in the same folder, or in the folder of its kind next to it.
+fn candidates(from: &Path, kind: Kind, name: &str) -> Vec<PathBuf> {
+    let here = from.parent().unwrap_or(Path::new(""));
+    let file = if name.ends_with(".toml") { name.to_string() } else { format!("{name}.toml") };
+    vec![here.join(&file), here.join("..").join(kind.folder()).join(&file), here.join(kind.folder()).join(&file)]
+}
+
+fn read_trunk(source: &Source) -> Result<(Trunk, Sheet), HwError> {
+    let (mut trunk, sheet) = read::<Trunk>(source)?;
+    fill_levels(&mut trunk.memory, source)?;
+    Ok((trunk, sheet))
+}
+
+fn read_adapter(source: &Source) -> Result<(Adapter, Sheet), HwError> {
+    let (mut adapter, sheet) = read::<Adapter>(source)?;
+    fill_levels(&mut adapter.memory, source)?;
+    Ok((adapter, sheet))
+}
+
+fn fill_levels(levels: &mut BTreeMap<String, MemoryLevel>, source: &Source) -> Result<(), HwError> {
+    for (name, level) in levels {
+        if let Some(reference) = level.reference.clone() {
+            fill_level(level, &reference, &format!("memory.{name}.ref"), source)?;
         }
     }
-    Ok(file)
+    Ok(())
+}
+
+fn fill_level(level: &mut MemoryLevel, reference: &str, key: &str, source: &Source) -> Result<(), HwError> {
+    let (memory, _) = read_memory(&follow(source, key, Kind::Memory, reference)?, &mut Vec::new())?;
+    level.kind = level.kind.or(Some(memory.kind));
+    level.word_bits = level.word_bits.or(memory.word_bits);
+    fill(level, &memory);
+    Ok(())
+}
+
+/// Reads a memory and what it builds on; `chain` holds the files that led here.
+fn read_memory(source: &Source, chain: &mut Vec<(PathBuf, String)>) -> Result<(Memory, Sheet), HwError> {
+    let (mut memory, sheet) = read::<Memory>(source)?;
+    chain.push((source.identity(), source.label.clone()));
+    if let Some(reference) = memory.reference.clone() {
+        let next = follow(source, "ref", Kind::Memory, &reference)?;
+        if chain.len() == LONGEST_CHAIN {
+            let wrong = format!("{LONGEST_CHAIN} memories build on each other up to here");
+            return Err(source.wrong("ref", wrong, "write the figures into fewer files"));
+        }
+        if chain.iter().any(|(identity, _)| *identity == next.identity()) {
+            let path: Vec<_> = chain.iter().map(|(_, label)| label.as_str()).chain([next.label.as_str()]).collect();
+            let wrong = format!("the files name each other in a circle: {}", path.join(" -> "));
+            return Err(source.wrong("ref", wrong, "take one `ref` out"));
+        }
+        let (base, _) = read_memory(&next, chain)?;
+        memory.word_bits = memory.word_bits.or(base.word_bits);
+        fill(&mut memory, &base);
+    }
+    Ok((memory, sheet))
+}
+
+/// What a system is made of, some choices still open.
+struct Parts {
+    name: String,
+    trunk: Trunk,
+    adapter: Adapter,
+    link: Link,
+    host: Host,
+    launch_api: Option<LaunchApi>,
+    tap_in_rounds: Option<RoundsAt>,
+}
+
+impl Parts {
+    fn into_system(self, source: &Source) -> Result<System, HwError> {
+        let launch_api = choose_api(self.launch_api, &self.adapter, source)?;
+        let Some(tap_in_rounds) = self.tap_in_rounds.or(self.trunk.tap_in_rounds) else {
+            let right = "\"adapter\" or \"trunk\", here or in the trunk's file";
+            return Err(source.wrong("tap_in_rounds", "it is missing", right));
+        };
+        let Parts { name, trunk, adapter, link, host, .. } = self;
+        Ok(System { name, trunk, adapter, link, host, launch_api, tap_in_rounds })
+    }
+}
+
+fn system(source: &Source) -> Result<(System, Sheet), HwError> {
+    let (file, sheet) = read::<SystemFile>(source)?;
+    let mut trunk = read_trunk(&follow(source, "trunk", Kind::Trunk, &file.trunk)?)?.0;
+    let mut adapter = read_adapter(&follow(source, "adapter", Kind::Adapter, &file.adapter)?)?.0;
+    let link = read::<Link>(&follow(source, "link", Kind::Link, &file.link)?)?.0;
+    put_memories(&file.memories, &mut trunk, &mut adapter, source)?;
+    let SystemFile { name, host, launch_api, tap_in_rounds, .. } = file;
+    let parts = Parts { name, trunk, adapter, link, host, launch_api, tap_in_rounds };
+    Ok((parts.into_system(source)?, sheet))
+}
+
+/// Gives the trunk's and the device's memories what the system's own choice of memory knows.
+fn put_memories(memories: &Memories, trunk: &mut Trunk, adapter: &mut Adapter, source: &Source) -> Result<(), HwError> {
+    if let Some(reference) = &memories.trunk_dram {
+        let key = "memories.trunk_dram";
+        let dram = trunk.memory.values_mut().find(|level| level.kind == Some(MemoryKind::Dram));
+        let Some(level) = dram else {
+            let wrong = format!("trunk/{} has no memory of kind dram", trunk.name);
+            return Err(source.wrong(key, wrong, "take the line out, or add [memory.dram] to the trunk"));
+        };
+        fill_level(level, reference, key, source)?;
+    }
+    if let Some(reference) = &memories.adapter {
+        let key = "memories.adapter";
+        let Some(level) = adapter.memory.get_mut("device") else {
+            let wrong = format!("{} has no [memory.device]", adapter.path());
+            return Err(source.wrong(key, wrong, "take the line out, or add [memory.device] to the adapter"));
+        };
+        fill_level(level, reference, key, source)?;
+    }
+    Ok(())
 }

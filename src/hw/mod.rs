@@ -1,40 +1,42 @@
 //! Hardware model files, read and checked; timing of the trunk and of the adapter device.
 //!
-//! A file is data: figures with unit, source and confidence. The code here knows what keys mean
-//! and no number. A hardware model is added by a TOML file and nothing else.
+//! A hardware model is one TOML file under `hw_models/`: every physical number in it is a
+//! [`Figure`] with a value, an interval, a source and a [`Confidence`], or the statement that it is
+//! unknown. [`library`] finds and reads them, [`check`](check::check) judges one, [`timing`] turns
+//! counts into picoseconds. Anything computed from figures is an [`Estimate`], which carries the
+//! interval, the worst confidence and the names of the unknown figures that it lacked.
+//!
+//! What it refuses: a figure without a source, a key that the schema does not have (units are in
+//! the keys, so a wrong unit is an unknown key), and numbers that no hardware has. It holds no
+//! default for a physical figure: what a file does not say is unknown, and named as such.
 
-pub mod adapter_time;
-pub mod estimate;
-mod file;
+pub mod adapter;
+pub mod check;
+mod confidence;
+mod error;
+mod estimate;
+mod figure;
 pub mod library;
+pub mod link;
+pub mod memory;
+mod place;
+mod reader;
 mod schema;
-pub mod trunk_time;
+mod sheet;
+mod source;
+pub mod system;
+pub mod timing;
+pub mod trunk;
+mod unit;
 
-pub use estimate::{Confidence, Estimate};
-pub use file::{Figure, HwFile, Known, Setting};
-pub use schema::{Kind, unit};
-
-use thiserror::Error;
-
-#[derive(Debug, Error)]
-pub enum HwError {
-    #[error("{file}{}: {why}", .line.map_or(String::new(), |l| format!(":{l}")))]
-    File { file: String, line: Option<usize>, why: String },
-    #[error("cannot read '{path}': {source}")]
-    Io { path: String, source: std::io::Error },
-    #[error("no {kind} '{name}'; there are {known}, or give a path ending in .toml")]
-    Unknown { kind: &'static str, name: String, known: String },
-}
-
-/// A trunk, an adapter device and a link that belong together.
-#[derive(Clone, Debug)]
-pub struct System {
-    pub name: String,
-    pub trunk: HwFile,
-    pub adapter: HwFile,
-    pub link: HwFile,
-    /// The table below `launch` of the adapter file that its program goes through.
-    pub launch_api: String,
-    /// Which side rounds what enters the trunk.
-    pub tap_in_rounds: String,
-}
+pub use adapter::Adapter;
+pub use confidence::Confidence;
+pub use error::HwError;
+pub use estimate::Estimate;
+pub use figure::{Figure, Known, State};
+pub use link::Link;
+pub use memory::Memory;
+pub use schema::{CostRule, Duplex, Kind, LaunchApi, Overlap, RoundsAt, Validation};
+pub use sheet::{Body, Model, Row};
+pub use system::System;
+pub use trunk::Trunk;

@@ -3,13 +3,12 @@
 
 use super::tap::{Tap, joins_accumulator};
 use super::timeline::{Dependency, Job, simulate};
-use crate::bus::link::{Access, Link, LinkCost};
+use crate::bus::{Access, LinkCost, LinkModel, transfer};
 use crate::graph::{EdgeId, Graph, GraphError, NodeId, ParamKind};
-use crate::hw::adapter_time::{AdapterTime, AdapterWork};
-use crate::hw::trunk_time::{TrunkTime, TrunkWork};
-use crate::hw::{HwError, System};
+use crate::hw::System;
+use crate::hw::timing::{AdapterTiming, AdapterWork, TrunkTiming, TrunkWork};
 use crate::op::Op;
-use crate::price::Activity;
+use crate::price::{Activity, LinkActivity};
 use crate::units::{Direction, HardwareDomain, Phase};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,9 +86,12 @@ impl Resource {
 
 struct Builder<'a> {
     graph: &'a Graph,
-    trunk: TrunkTime,
-    adapter: AdapterTime,
-    link: Link,
+    trunk: TrunkTiming,
+    /// Whether the trunk's layers work at the same time on successive pixels.
+    streams: bool,
+    adapter: AdapterTiming,
+    link: LinkModel,
+    link_unknown: BTreeSet<String>,
     jobs: Vec<Job>,
     resources: Vec<Resource>,
     /// The job that makes an edge, on each side of the bus.
@@ -101,12 +103,14 @@ struct Builder<'a> {
 }
 
 /// Simulates a placed graph with its taps on a system.
-pub fn time(graph: &Graph, taps: &[Tap], system: &System) -> Result<Timed, ScheduleError> {
+pub fn time(graph: &Graph, taps: &[Tap], system: &System) -> Result<Timed, GraphError> {
     let mut b = Builder {
         graph,
-        trunk: TrunkTime::new(&system.trunk)?,
-        adapter: AdapterTime::new(system),
-        link: Link::new(&system.link),
+        trunk: TrunkTiming::new(&system.trunk),
+        streams: system.trunk.layers_pipelined(),
+        adapter: AdapterTiming::of(system),
+        link: LinkModel::new(&system.link),
+        link_unknown: BTreeSet::new(),
         jobs: vec![],
         resources: vec![],
         made: BTreeMap::new(),
@@ -124,21 +128,13 @@ pub fn time(graph: &Graph, taps: &[Tap], system: &System) -> Result<Timed, Sched
         }
         b.tap_of(graph.node(id).output, &forward);
     }
-    Ok(b.finish(&forward))
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum ScheduleError {
-    #[error(transparent)]
-    Hw(#[from] HwError),
-    #[error(transparent)]
-    Graph(#[from] GraphError),
+    Ok(b.finish())
 }
 
 impl Builder<'_> {
     fn resource(&mut self, wanted: Resource) -> usize {
         // Where both directions share the wires there is one of them.
-        let wanted = if wanted == Resource::TapIn && self.link.half_duplex { Resource::TapOut } else { wanted };
+        let wanted = if wanted == Resource::TapIn && self.link.half_duplex() { Resource::TapOut } else { wanted };
         self.resources.iter().position(|r| *r == wanted).unwrap_or_else(|| {
             self.resources.push(wanted);
             self.resources.len() - 1
@@ -158,7 +154,7 @@ impl Builder<'_> {
         let jobs: BTreeSet<usize> = node.inputs.iter().filter_map(|&e| self.made.get(&(e, domain)).copied()).collect();
         let streaming = |job: usize| {
             domain == HardwareDomain::Trunk
-                && self.trunk.streams
+                && self.streams
                 && matches!(self.resources[self.jobs[job].resource], Resource::Trunk(_))
         };
         jobs.into_iter().map(|job| Dependency { job, streaming: streaming(job) }).collect()
@@ -168,17 +164,17 @@ impl Builder<'_> {
         let after = self.after(id, HardwareDomain::Trunk);
         let output = self.graph.node(id).output;
         let work = trunk_work(self.graph, id);
-        let time = if is_fused(self.graph, id) { Default::default() } else { self.trunk.step(&work) };
-        let engine = if self.trunk.streams { id.index() } else { 0 };
-        let job = self.job(Resource::Trunk(engine), time.total_ps, 0, after);
+        // What is fused is done in passing: no time, and its map goes nowhere.
+        let time = (!is_fused(self.graph, id)).then(|| self.trunk.step(&work));
+        let total_ps = time.map_or(0, |t| t.total_ps);
+        let engine = if self.streams { id.index() } else { 0 };
+        let job = self.job(Resource::Trunk(engine), total_ps, 0, after);
         self.made.insert((output, HardwareDomain::Trunk), job);
-        self.longest_layer_ps = self.longest_layer_ps.max(time.total_ps);
-        self.sum_of_layers_ps = self.sum_of_layers_ps.saturating_add(time.total_ps);
+        self.longest_layer_ps = self.longest_layer_ps.max(total_ps);
+        self.sum_of_layers_ps = self.sum_of_layers_ps.saturating_add(total_ps);
         self.activity.trunk_macs += work.macs;
-        self.activity.line_buffer_bits += line_buffer_bits(self.graph, id);
-        if !is_fused(self.graph, id) {
-            self.activity.trunk_dram_b += self.trunk.dram_b(&work);
-        }
+        self.activity.line_buffer_b += line_buffer_b(self.graph, id);
+        self.activity.trunk_dram_b += time.map_or(0, |t| t.dram_b);
     }
 
     fn adapter_node(&mut self, id: NodeId) {
@@ -195,15 +191,18 @@ impl Builder<'_> {
     /// A kernel with its launch; counts what it does.
     fn kernel_ps(&mut self, work: &AdapterWork) -> u64 {
         self.activity.adapter_flops += work.flops;
-        self.activity.adapter_memory_b += work.bytes;
-        self.adapter.launch_ps.saturating_add(self.adapter.kernel_ps(work))
+        self.activity.adapter_mem_b += work.bytes;
+        self.adapter.kernel_ps(work)
     }
 
     /// The transfer of an edge that crosses, with its conversion on the adapter device.
     fn tap_of(&mut self, edge: EdgeId, taps: &[&Tap]) {
         for tap in taps.iter().filter(|t| t.crossing.as_ref().is_some_and(|c| c.edge == edge)) {
-            let cost = self.link.transfer(tap.bytes, Access::Write);
-            self.count(tap, cost);
+            let cost = transfer(&self.link, tap.bytes, Access::Write);
+            self.count(tap, &cost);
+            // Where both directions share the wires, each transfer turns them around.
+            let turn_ps = if self.link.half_duplex() { self.link.turnaround_ps() } else { 0 };
+            let stream_ps = cost.stream_ps.saturating_add(turn_ps);
             // Codes on one side, four bytes an element on the other.
             let convert = AdapterWork { flops: 2 * tap.elements, bytes: tap.bytes + 4 * tap.elements };
             let convert_ps = self.kernel_ps(&convert);
@@ -211,22 +210,23 @@ impl Builder<'_> {
             match tap.direction {
                 Direction::TapOut => {
                     let after = self.made.get(&(edge, HardwareDomain::Trunk)).map_or(vec![], |&j| done(j));
-                    let sent = self.job(Resource::TapOut, cost.stream_ps, cost.latency_ps, after);
+                    let sent = self.job(Resource::TapOut, stream_ps, cost.latency_ps, after);
                     let there = self.job(Resource::Adapter, convert_ps, 0, done(sent));
                     self.made.insert((edge, HardwareDomain::Adapter), there);
                 }
                 Direction::TapIn => {
                     let after = self.made.get(&(edge, HardwareDomain::Adapter)).map_or(vec![], |&j| done(j));
                     // The trunk waits for this: the program must know that the device is done.
-                    let coded = self.job(Resource::Adapter, convert_ps, self.adapter.round_trip_ps, after);
-                    let sent = self.job(Resource::TapIn, cost.stream_ps, cost.latency_ps, done(coded));
+                    let coded = self.job(Resource::Adapter, convert_ps, self.adapter.round_trip_ps(), after);
+                    let sent = self.job(Resource::TapIn, stream_ps, cost.latency_ps, done(coded));
                     self.made.insert((edge, HardwareDomain::Trunk), sent);
                 }
             }
         }
     }
 
-    fn count(&mut self, tap: &Tap, cost: LinkCost) {
+    fn count(&mut self, tap: &Tap, cost: &LinkCost) {
+        self.link_unknown.extend(cost.unknown.iter().cloned());
         let one = match tap.direction {
             Direction::TapOut => &mut self.use_.tap_out,
             Direction::TapIn => &mut self.use_.tap_in,
@@ -237,13 +237,16 @@ impl Builder<'_> {
         one.busy_ps += cost.stream_ps;
     }
 
-    fn finish(mut self, taps: &[&Tap]) -> Timed {
+    fn finish(mut self) -> Timed {
         let alone = simulate(&self.jobs, self.resources.len(), 1, 1);
         let steady = simulate(&self.jobs, self.resources.len(), IMAGES, IN_FLIGHT);
         // The pipeline fills over the first images; the rate is that of the second half.
         let (from, to) = (IMAGES / 2 - 1, IMAGES - 1);
         let span_ps = steady.finished_ps[to] - steady.finished_ps[from];
-        let interval_ps = (span_ps / (to - from) as u64).max(1);
+        let measured_ps = span_ps / (to - from) as u64;
+        // The last images drain faster than any resource could go on: its own time is the floor.
+        let floor_ps = alone.busy_ps.iter().copied().max().unwrap_or(0);
+        let interval_ps = measured_ps.max(floor_ps).max(1);
         let mut busy_ps: BTreeMap<String, u64> = BTreeMap::new();
         let mut longest: (u64, &str) = (0, "none");
         for (resource, &busy) in self.resources.iter().zip(&alone.busy_ps) {
@@ -253,13 +256,13 @@ impl Builder<'_> {
                 longest = (busy, resource.name());
             }
         }
-        if self.trunk.streams {
+        if self.streams {
             busy_ps.insert("trunk".into(), self.longest_layer_ps);
         }
         let share = |busy: u64| (busy as f64 / interval_ps as f64).min(1.0);
         let utilisation = busy_ps.iter().map(|(name, &busy)| (name.clone(), share(busy))).collect();
 
-        let trunk_busy_ps = if self.trunk.streams { self.longest_layer_ps } else { self.sum_of_layers_ps };
+        let trunk_busy_ps = if self.streams { self.longest_layer_ps } else { self.sum_of_layers_ps };
         let adapter_busy_ps = busy_ps.get("adapter").copied().unwrap_or(0);
         let (o, i) = (self.use_.tap_out, self.use_.tap_in);
         self.use_.payload_bytes = o.payload_bytes + i.payload_bytes;
@@ -267,14 +270,14 @@ impl Builder<'_> {
         self.use_.transactions = o.transactions + i.transactions;
         self.use_.busy_ps = o.busy_ps + i.busy_ps;
         let activity = Activity {
-            link_wire_b: self.use_.wire_bytes,
-            link_transactions: self.use_.transactions,
+            tap_out: link_activity(&o),
+            tap_in: link_activity(&i),
             trunk_busy_ps,
             adapter_busy_ps,
-            interval_ps,
+            elapsed_ps: interval_ps,
             ..self.activity
         };
-        let unknown = self.unknown(taps);
+        let unknown = self.unknown();
         let time = Time {
             latency_ps: alone.makespan_ps(),
             throughput_per_s: 1e12 / interval_ps as f64,
@@ -287,18 +290,16 @@ impl Builder<'_> {
     }
 
     /// Unknown figures of the parts that this image uses.
-    fn unknown(&self, taps: &[&Tap]) -> BTreeSet<String> {
+    fn unknown(&self) -> BTreeSet<String> {
         let uses = |r: fn(&Resource) -> bool| self.resources.iter().any(r);
         let mut unknown = BTreeSet::new();
         if uses(|r| matches!(r, Resource::Trunk(_))) {
-            unknown.extend(self.trunk.unknown.clone());
+            unknown.extend(self.trunk.unknown().iter().cloned());
         }
         if uses(|r| *r == Resource::Adapter) {
-            unknown.extend(self.adapter.unknown.clone());
+            unknown.extend(self.adapter.unknown().iter().cloned());
         }
-        if !taps.is_empty() {
-            unknown.extend(self.link.unknown.clone());
-        }
+        unknown.extend(self.link_unknown.iter().cloned());
         unknown
     }
 }
@@ -344,11 +345,20 @@ fn adapter_work(graph: &Graph, id: NodeId) -> AdapterWork {
     AdapterWork { flops: if macs > 0 { 2 * macs } else { inputs }, bytes: 4 * (inputs + params + output) }
 }
 
-/// Rows that a sliding window must keep: (k - 1) · W · C_in · 8 bits.
-fn line_buffer_bits(graph: &Graph, id: NodeId) -> u64 {
+/// Rows that a sliding window must keep: (k - 1) · W · C_in codes of a byte.
+fn line_buffer_b(graph: &Graph, id: NodeId) -> u64 {
     let input = graph.input_shapes(id)[0];
     match &graph.node(id).op {
-        Op::Conv2d(c) => (c.kernel[0] as u64 - 1) * (input.w * input.c * 8) as u64,
+        Op::Conv2d(c) => (c.kernel[0] as u64 - 1) * (input.w * input.c) as u64,
         _ => 0,
+    }
+}
+
+fn link_activity(used: &DirectionUse) -> LinkActivity {
+    LinkActivity {
+        payload_b: used.payload_bytes,
+        wire_b: used.wire_bytes,
+        transactions: used.transactions,
+        busy_ps: used.busy_ps,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::graph::crossing::Crossing;
 use crate::graph::{Graph, NodeId, ParamKind};
-use crate::hw::System;
+use crate::hw::{RoundsAt, System};
 use crate::op::Op;
 use crate::scheme::{BatchNormMode, Placed};
 use crate::tensor::Shape;
@@ -44,7 +44,7 @@ impl TapPrecision {
 
     /// As a system's files say.
     pub fn on(system: &System, tap_in_bits: u32) -> Self {
-        Self { tap_in_bits, trunk_rounds: system.tap_in_rounds == "trunk" }
+        Self { tap_in_bits, trunk_rounds: system.tap_in_rounds == RoundsAt::Trunk }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Sections of named columns as aligned text or Markdown, and JSON rows as CSV.
 
-use comfy_table::{CellAlignment, Table, TableStyle, presets};
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle, presets};
 use serde_json::Value;
 
 /// A titled table of a report.
@@ -48,7 +48,8 @@ impl Section {
     fn text(&self, style: TableStyle, heading: &str) -> String {
         let mut text = format!("{heading}{}\n", self.title);
         if !self.columns.is_empty() {
-            text += &format!("\n{}\n", self.table(style));
+            let table = self.table(style);
+            text += &format!("\n{}\n", if heading.is_empty() { table.trim_fmt() } else { table.to_string() });
         }
         if !self.notes.is_empty() {
             text.push('\n');
@@ -60,9 +61,12 @@ impl Section {
     }
 }
 
+/// Columns under a rule.
+const PLAIN: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+
 /// Sections as aligned text for a terminal.
 pub fn text(sections: &[Section]) -> String {
-    sections.iter().map(|s| s.text(presets::UTF8_HORIZONTAL_ONLY, "")).collect::<Vec<_>>().join("\n")
+    sections.iter().map(|s| s.text(PLAIN, "")).collect::<Vec<_>>().join("\n")
 }
 
 /// Sections as Markdown.

@@ -202,7 +202,7 @@ fn energy(a: &Account) -> Section {
     }
     section.row(["total".to_string(), bound(e.lower_bound, format!("{:.3}", e.total / 1e6))]);
     section.note(format!("known part of the total between {:.3} and {:.3} µJ", e.low / 1e6, e.high / 1e6));
-    section.note(format!("worst confidence: {}", a.confidence.unwrap_or("exact")));
+    section.note(format!("worst confidence: {}", a.confidence));
     if !a.unknown.is_empty() {
         section.note(format!("unknown figures: {}", a.unknown.join("; ")));
     }

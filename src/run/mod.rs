@@ -11,7 +11,7 @@ mod worker;
 use crate::device::{Device, DeviceError};
 use crate::graph::{EdgeId, GraphError};
 use crate::ledger::{Difference, Ledger};
-use crate::plan::program::{self, TapInCodes};
+use crate::plan::program::{self, Program, TapInCodes};
 use crate::plan::tally::tally;
 use crate::plan::tap::Tap;
 use crate::scheme::Placed;
@@ -51,7 +51,7 @@ fn describe(d: &Difference) -> String {
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     pub images: usize,
-    /// Images handled at a time; never changes a result.
+    /// Images handled at a time, fewer where more would not fit; never changes a result.
     pub micro_batch: usize,
     /// Micro-batches in flight.
     pub slots: usize,
@@ -91,9 +91,12 @@ pub fn run(
     let taps: Vec<Tap> = prepared.taps.iter().filter(|t| t.phase == Phase::Forward).cloned().collect();
     let frozen = prepared.trunk.checksum();
     let pool = thread_pool(settings.threads)?;
-    let bounds = bounds(settings.images, settings.micro_batch);
+    let one = program::lower(graph, 1, &taps, &tap_ins(prepared))?;
+    let most = fitting_micro_batch(&one, device.max_binding_bytes(), settings.slots.max(1));
+    let micro_batch = settings.micro_batch.clamp(1, most).min(settings.images.max(1));
+    let bounds = bounds(settings.images, micro_batch);
     let batches: Vec<usize> = bounds.windows(2).map(|w| w[1] - w[0]).collect();
-    let program = program::lower(graph, settings.micro_batch.min(settings.images.max(1)), &taps, &tap_ins(prepared))?;
+    let program = program::lower(graph, micro_batch, &taps, &tap_ins(prepared))?;
     let slots = settings.slots.clamp(1, batches.len().max(1));
 
     let mut trunk = TrunkSide::new(graph, prepared.trunk, &taps, source, &bounds, &pool);
@@ -111,6 +114,19 @@ pub fn run(
     let predicted = tally(graph, prepared.taps);
     check(&predicted, &observed, settings.images)?;
     Ok(Outcome { predicted, observed, outputs, sent })
+}
+
+/// Memory that all maps of the micro-batches in flight may take on the adapter device.
+const MAPS_BYTES: u64 = 1 << 30;
+
+/// The largest micro-batch whose buffers a device can bind and whose maps stay in bounds. Its size
+/// never changes a result, so it is fitted rather than refused; a single image that does not fit
+/// is the device's to refuse.
+fn fitting_micro_batch(one_image: &Program, max_binding_bytes: u64, slots: usize) -> usize {
+    let maps = one_image.buffers.iter().filter(|b| b.constant.is_none()).map(|b| 4 * b.words as u64);
+    let largest = maps.clone().max().unwrap_or(0).max(1);
+    let together = maps.sum::<u64>().max(1) * slots as u64;
+    (max_binding_bytes / largest).min(MAPS_BYTES / together).max(1) as usize
 }
 
 /// The micro-batches: first image of each, and the end of the last.

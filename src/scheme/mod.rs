@@ -58,7 +58,7 @@ pub enum SchemeError {
     #[error("sites '{sites}' for scheme '{scheme}' on '{trunk}': {why}")]
     Sites { sites: String, scheme: String, trunk: String, why: String },
     #[error("cannot place scheme '{scheme}' on '{trunk}': {source}")]
-    Graph { scheme: String, trunk: String, source: GraphError },
+    Graph { scheme: String, trunk: String, source: Box<GraphError> },
 }
 
 /// A scheme with its options, as written: `NAME[:key=value,…]`.
@@ -135,7 +135,7 @@ struct Placing {
 pub fn place(trunk: &Graph, request: &Request) -> Result<Placed, SchemeError> {
     let (name, options) = request.scheme.0.split_once(':').unwrap_or((&request.scheme.0, ""));
     let scheme = find(name)?;
-    let wrap = |source| SchemeError::Graph { scheme: name.into(), trunk: trunk.name.clone(), source };
+    let wrap = |source| SchemeError::Graph { scheme: name.into(), trunk: trunk.name.clone(), source: Box::new(source) };
     let default_norm = if scheme.trains_norm { BatchNormMode::Registers } else { BatchNormMode::Frozen };
     let batch_norm = request.batch_norm.unwrap_or(default_norm);
     let mut graph = trunk.clone();
@@ -223,7 +223,7 @@ impl Placing {
     }
 
     fn graph_error(&self, source: GraphError) -> SchemeError {
-        SchemeError::Graph { scheme: self.scheme.name.into(), trunk: self.graph.name.clone(), source }
+        SchemeError::Graph { scheme: self.scheme.name.into(), trunk: self.graph.name.clone(), source: Box::new(source) }
     }
 
     fn sites_error(&self, why: String) -> SchemeError {
