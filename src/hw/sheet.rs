@@ -1,14 +1,9 @@
 //! A model as a sheet to read: every figure with value, interval, confidence and source, as data rows.
 
-use super::adapter::Adapter;
 use super::confidence::Confidence;
 use super::figure::{Figure, Section, figures};
-use super::link::Link;
-use super::memory::Memory;
 use super::schema::{Kind, Validation};
 use super::source::Source;
-use super::system::System;
-use super::trunk::Trunk;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -97,35 +92,6 @@ fn collect_facts(prefix: &str, table: &toml::Table, facts: &mut Vec<(String, Str
             _ if ["schema", "name"].contains(&key.as_str()) => {}
             toml::Value::String(text) => facts.push((key, text.clone())),
             other => facts.push((key, other.to_string())),
-        }
-    }
-}
-
-/// A hardware model of any kind.
-#[derive(Clone, Debug)]
-pub struct Model {
-    pub sheet: Sheet,
-    pub body: Body,
-}
-
-#[derive(Clone, Debug)]
-pub enum Body {
-    Trunk(Box<Trunk>),
-    Adapter(Box<Adapter>),
-    Link(Box<Link>),
-    Memory(Box<Memory>),
-    System(Box<System>),
-}
-
-impl Model {
-    /// Every figure that the model gives; of a system also those of its parts.
-    pub fn rows(&self) -> Vec<Row> {
-        match &self.body {
-            Body::Trunk(trunk) => rows(trunk.as_ref()),
-            Body::Adapter(adapter) => rows(adapter.as_ref()),
-            Body::Link(link) => rows(link.as_ref()),
-            Body::Memory(memory) => rows(memory.as_ref()),
-            Body::System(system) => system.rows(),
         }
     }
 }
