@@ -8,6 +8,7 @@ use trunkline::op::{
     Activation, Conv2d, Linear, Output, Pool, Registers, Softmax, add, conv2d, linear, mean, mul, pool, softmax, table,
 };
 use trunkline::quant::boundary::Quantiser;
+use trunkline::quant::onnxruntime;
 use trunkline::quant::{Clamp, CodeType, Multiplier, QuantParams, RequantStyle, quantize_multiplier};
 use trunkline::tensor::{Shape, Tensor};
 
@@ -92,6 +93,10 @@ fn typed() -> Value {
             "s": 0.5, "z": 3, "x": [-1e9, -64.6, -1.25, -0.75, -0.25, 0.0, 0.25, 0.75, 1.25, 1.75, 63.4, 1e9],
             "y": [-128, -126, 1, 1, 3, 3, 3, 5, 5, 7, 127, 127]
         },
+        "ort_qlinearadd": {"y": [-66, -36, -4, 1, 33, 62, 11]},
+        "ort_qlinearmul": {"y": [-128, -31, 5, 5, -128, -128, 8]},
+        "ort_leaky": [-45, -38, -30, -30, -29, -18, 45, 127],
+        "ort_avgpool_tie": {"0": [-4, -2, -2, 0, 0, 2, 2, 4], "1": [-2, -2, 0, 0, 2, 2, 4, 4]},
         "ort_qlinearconv": [[-7, 9, -20, -4, 17, -24, -26, -39, -6], [-48, -41, -31, 97, -69, -28, -30, -61, -66]],
         "ort_gap_tie": {"0": [-4, -2, -2, 0, 0, 2, 2, 4], "1": [-3, -1, -1, 1, 1, 3, 3, 5]},
         "ort_conv_tie": {"0": [-4, -2, -2, 0, 0, 2, 2, 4], "1": [-3, -1, -1, 1, 1, 3, 3, 5]}
@@ -239,7 +244,51 @@ fn check_ties(v: &Value) {
     assert_eq!(Quantiser::new(real(&g["s"]), int(&g["z"]), 8).codes8(&x).0, codes(&g["y"]), "quantise");
 }
 
+/// ONNX Runtime's elementwise operations, on the inputs of the TFLite entries of the same kind.
+fn check_onnxruntime(v: &Value) {
+    let coding = |g: &Value, s: &str, z: &str| onnxruntime::Coding { scale: real(&g[s]), zero_point: int(&g[z]) };
+    let (add, mul) = (&v["tflite_add"], &v["tflite_mul"]);
+    let (qa, qb) = (coding(add, "sa", "za"), coding(add, "sb", "zb"));
+    let pairs: Vec<(i8, i8)> = codes(&add["a"]).into_iter().zip(codes(&add["b"])).collect();
+    let y = coding(add, "so", "zo");
+    let sums: Vec<i8> = pairs.iter().map(|&(a, b)| onnxruntime::add(a, b, qa, qb, y)).collect();
+    assert_eq!(sums, codes(&v["ort_qlinearadd"]["y"]), "QLinearAdd");
+    let y = coding(mul, "so", "zo");
+    let products: Vec<i8> = pairs.iter().map(|&(a, b)| onnxruntime::mul(a, b, qa, qb, y)).collect();
+    assert_eq!(products, codes(&v["ort_qlinearmul"]["y"]), "QLinearMul");
+
+    let leaky = &v["tflite_leaky"];
+    let (x, y) = (coding(leaky, "si", "zi"), coding(leaky, "so", "zo"));
+    let leaked = codes(&leaky["x"]).into_iter().map(|q| onnxruntime::leaky_relu(q, real(&leaky["alpha"]), x, y));
+    assert_eq!(leaked.collect::<Vec<i8>>(), codes(&v["ort_leaky"]), "LeakyRelu");
+
+    type Average = fn(&[i8], onnxruntime::Coding, onnxruntime::Coding) -> i8;
+    let averages: [(&str, Average); 2] =
+        [("ort_avgpool_tie", onnxruntime::average), ("ort_gap_tie", onnxruntime::global_average)];
+    for (entry, average) in averages {
+        for (z, want) in v[entry].as_object().unwrap() {
+            let of = |zero_point| onnxruntime::Coding { scale: 1.0, zero_point };
+            // Averages of two codes: -7/2 … 7/2.
+            let got = (-7i8..=7).step_by(2).map(|n| average(&[n, 0], of(0), of(z.parse().unwrap())));
+            assert_eq!(got.collect::<Vec<i8>>(), codes(want), "{entry} with zero point {z}");
+        }
+    }
+    let g = &v["ort_quantizelinear"];
+    let x = g["x"].as_array().unwrap().iter().map(real);
+    let y: Vec<i8> = x.map(|v| onnxruntime::quantize_linear(v, coding(g, "s", "z"))).collect();
+    assert_eq!(y, codes(&g["y"]), "QuantizeLinear");
+}
+
+/// Every entry of a golden file is one that a check above reads.
+fn check_no_entry_is_left_out(v: &Value) {
+    let known = typed();
+    let unknown: Vec<&String> = v.as_object().unwrap().keys().filter(|k| known.get(k.as_str()).is_none()).collect();
+    assert!(unknown.is_empty(), "entries that nothing checks: {unknown:?}");
+}
+
 fn check_all(v: &Value) {
+    check_onnxruntime(v);
+    check_no_entry_is_left_out(v);
     check_elementwise(v);
     check_pools(v);
     check_activations(v);

@@ -8,6 +8,7 @@ pub mod boundary;
 mod clamp;
 pub mod fixed_point;
 mod multiplier;
+pub mod onnxruntime;
 mod profile;
 mod requant;
 mod rounding;
