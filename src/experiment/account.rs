@@ -97,7 +97,7 @@ pub fn count(
     let timed = schedule::time(&placed.graph, &taps, system)?;
     let energy = price::price(&timed.activity, system);
     let unknown: BTreeSet<String> = timed.unknown.iter().chain(&energy.unknown).cloned().collect();
-    let notes = trunk.notes.iter().chain(&energy.notes).cloned().collect();
+    let notes = trunk.notes.iter().chain(&energy.notes).cloned().chain(other_arithmetic(trunk, system)).collect();
     Ok(Account {
         schema: SCHEMA.into(),
         trunk: trunk.name.clone(),
@@ -121,6 +121,13 @@ pub fn count(
         unknown: unknown.into_iter().collect(),
         notes,
     })
+}
+
+/// A warning where the model's arithmetic is not the one that the chip is said to have.
+fn other_arithmetic(trunk: &Trunk, system: &System) -> Option<String> {
+    let chip = system.trunk.arith.profile.as_deref().filter(|p| *p != trunk.profile.name())?;
+    let (model, name) = (trunk.profile.name(), &system.trunk.name);
+    Some(format!("codes are computed as {model}, the model's arithmetic; {name} is said to compute {chip}"))
 }
 
 fn energy_pj(energy: &EnergyReport) -> EnergyPj {
