@@ -6,6 +6,8 @@
 
 pub mod units;
 
+pub mod door;
+
 pub mod seed;
 
 pub mod tensor;

@@ -28,6 +28,10 @@ impl Shape {
     pub const fn elements(self) -> usize {
         self.h * self.w * self.c
     }
+    /// The same for a shape that nobody has checked yet; `None` if the product overflows.
+    pub fn checked_elements(self) -> Option<usize> {
+        self.h.checked_mul(self.w)?.checked_mul(self.c)
+    }
 }
 
 impl fmt::Display for Shape {

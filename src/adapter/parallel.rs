@@ -18,8 +18,7 @@ pub fn insert(graph: &mut Graph, conv: NodeId, init: Init, seed: u64) -> Result<
     let sigma = (2.0 / f.out_c as f64).sqrt();
     let added = build.conv("alpha", alpha, trunk.inputs[0], sigma, init)?;
     let sum = build.node("sum", Op::Add, &[trunk.output, added], &[], HardwareDomain::Trunk)?;
-    let quant = graph.edge(trunk.output).quant;
-    graph.edge_mut(sum).quant = quant;
+    graph.move_codes(trunk.output, sum);
     for reader in readers {
         graph.rewire(reader, trunk.output, sum);
     }

@@ -1,6 +1,7 @@
 //! A zip archive of images, of which neither names nor sizes are trusted.
 
 use super::DataError;
+use crate::door::open_file;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ pub struct Member {
 
 impl Archive {
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        let file = File::open(path).map_err(|source| DataError::Io { path: path.into(), source })?;
+        let (file, _) = open_file(path).map_err(|source| DataError::Io { path: path.into(), source })?;
         let zip = ZipArchive::new(BufReader::new(file));
         let zip = zip.map_err(|error| DataError::File { path: path.into(), why: error.to_string() })?;
         Ok(Self { path: path.into(), zip })

@@ -5,9 +5,9 @@
 
 use super::image::Image;
 use super::{DataError, Dataset, OpenOptions, Source};
+use crate::door::open_file;
 use crate::tensor::Shape;
 use ::image::ImageFormat;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -75,7 +75,7 @@ fn read_labels(path: &Path) -> Result<Vec<u32>, DataError> {
 fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, DataError> {
     let io = |source| DataError::Io { path: path.into(), source };
     let mut bytes = vec![];
-    File::open(path).map_err(io)?.take(limit_bytes + 1).read_to_end(&mut bytes).map_err(io)?;
+    open_file(path).map_err(io)?.0.take(limit_bytes + 1).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > limit_bytes {
         return Err(DataError::File { path: path.into(), why: format!("is larger than {limit_bytes} bytes") });
     }

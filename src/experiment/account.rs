@@ -93,7 +93,7 @@ pub fn count(
     tap_in_bits: u32,
     rule: MacRule,
 ) -> Result<Account, AccountError> {
-    let taps = taps(placed, TapPrecision::on(system, tap_in_bits));
+    let taps = taps(placed, TapPrecision::on(system, tap_in_bits))?;
     let timed = schedule::time(&placed.graph, &taps, system)?;
     let energy = price::price(&timed.activity, system);
     let unknown: BTreeSet<String> = timed.unknown.iter().chain(&energy.unknown).cloned().collect();

@@ -5,6 +5,7 @@ use super::input::{self, InputError, Preprocess};
 use super::trunk::{Trunk, TrunkError};
 use crate::data::Dataset;
 use crate::device::{self, Device, DeviceError};
+use crate::graph::GraphError;
 use crate::hw::System;
 use crate::ledger::{DataEvent, Ledger};
 use crate::plan::macs::{MacCounts, MacRule};
@@ -23,6 +24,8 @@ pub enum ExperimentError {
     Trunk(#[from] TrunkError),
     #[error(transparent)]
     Scheme(#[from] SchemeError),
+    #[error(transparent)]
+    Graph(#[from] GraphError),
     #[error(transparent)]
     Prepare(#[from] PrepareError),
     #[error(transparent)]
@@ -142,7 +145,7 @@ pub fn run(mut job: Job, settings: &Settings, progress: &(dyn Fn(usize) + Sync))
     let account = count(&job.trunk, &placed, job.system, settings.tap_in_bits, MacRule::Conv)?;
     let bits = u8::try_from(settings.tap_in_bits).expect("checked to be 8 or 16");
     let trunk = prepare(&placed.graph, &job.trunk.profile, bits)?;
-    let taps = taps(&placed, TapPrecision::on(job.system, settings.tap_in_bits));
+    let taps = taps(&placed, TapPrecision::on(job.system, settings.tap_in_bits))?;
     let prepared = Prepared { placed: &placed, trunk: &trunk, taps: &taps };
 
     let mut device = device::open(&settings.device)?;

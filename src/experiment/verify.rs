@@ -86,6 +86,10 @@ pub fn verify(model: &Trunk, golden: &Path, profile: Option<&Profile>) -> Result
     for (reference, profile) in chosen {
         let program = prepare(&model.graph, &profile, 8)?;
         let recorded = codes(model, golden, &mut npz, reference, model.graph.output)?;
+        if recorded.batch != inputs.batch {
+            let why = format!("holds {} outputs for {} inputs", recorded.batch, inputs.batch);
+            return Err(VerifyError::Array { file: golden.into(), array: reference.into(), why });
+        }
         let mut verdict = Verdict {
             reference: reference.into(),
             profile: profile.name().into(),
@@ -130,7 +134,7 @@ fn compare_outputs(
     recorded: &Tensor<i8>,
     verdict: &mut Verdict,
 ) -> Result<(), VerifyError> {
-    for i in 0..inputs.batch.min(recorded.batch) {
+    for i in 0..inputs.batch {
         let maps = program.run_all(&inputs.slice(i, i + 1))?;
         compare(model, &verdict.reference.clone(), model.graph.output, i, recorded.image(i), &maps, verdict);
     }
@@ -163,6 +167,12 @@ fn compare_layers(
         }
         let edge = edge_of(model, tensor).ok_or_else(|| fault(format!("the model has no tensor {tensor}")))?;
         let recorded = codes(model, path, layers, &name, edge)?;
+        if recorded.batch != 1 {
+            return Err(fault(format!("holds {} images, should hold one", recorded.batch)));
+        }
+        if !program.makes(edge) {
+            return Err(fault(format!("tensor {tensor} is not computed on its own: another step has taken it in")));
+        }
         let maps = match maps.entry(input) {
             Entry::Occupied(made) => made.into_mut(),
             Entry::Vacant(open) => open.insert(program.run_all(&inputs.slice(input, input + 1))?),

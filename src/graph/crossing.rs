@@ -45,7 +45,12 @@ impl Graph {
                 HardwareDomain::Trunk => Direction::TapOut,
                 _ => Direction::TapIn,
             };
-            let grid = consumers.iter().map(|&n| self.node(n).op.reads()).fold(None, coarsest).unwrap_or((1, 1));
+            // The trunk has a place for a whole map; only what leaves it is thinned out.
+            let grid = match direction {
+                Direction::TapOut => consumers.iter().map(|&n| self.node(n).op.reads()).fold(None, coarsest),
+                Direction::TapIn => None,
+            };
+            let grid = grid.unwrap_or((1, 1));
             let full = self.shape(edge);
             let shape = Shape::new(full.h.div_ceil(grid.0), full.w.div_ceil(grid.1), full.c);
             Crossing { edge, direction, grid, shape, consumers }

@@ -16,6 +16,9 @@ pub mod structure;
 
 pub use check::GraphError;
 
+/// Elements of one image's map, beyond which a graph is a mistake or an attack: 64 Mi.
+pub const MAX_MAP_ELEMENTS: usize = 1 << 26;
+
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => { $(
         $(#[$doc])*
@@ -203,6 +206,10 @@ impl Graph {
             inputs: shapes.clone(),
             why,
         })?;
+        if shape.checked_elements().is_none_or(|n| n > MAX_MAP_ELEMENTS) {
+            let why = format!("makes a map of {shape}, larger than {MAX_MAP_ELEMENTS} elements for one image");
+            return Err(GraphError::Node { node: name.into(), why });
+        }
         let id = NodeId(self.nodes.len() as u32);
         let output = EdgeId(self.edges.len() as u32);
         self.edges.push(Edge { name: name.into(), shape, quant: None, producer: Some(id), origin: None });
@@ -254,6 +261,14 @@ impl Graph {
                 *input = to;
             }
         }
+    }
+
+    /// Lets `to` be the map that has the codes of `from`, whose values stay an accumulator's.
+    pub fn move_codes(&mut self, from: EdgeId, to: EdgeId) {
+        let held = self.edge_mut(from);
+        let (quant, origin) = (held.quant.take(), held.origin.take());
+        let edge = self.edge_mut(to);
+        (edge.quant, edge.origin) = (quant, origin);
     }
 
     /// Input shapes of a node.

@@ -6,6 +6,7 @@ use super::memory::{MemoryKind, MemoryLevel, check_levels, check_node};
 use super::reader::ModelFile;
 use super::schema::{CostRule, Kind, RoundsAt, Validation, words};
 use super::source::Source;
+use crate::quant::Profile;
 use std::collections::BTreeMap;
 
 words!(
@@ -198,6 +199,9 @@ impl ModelFile for Trunk {
 impl Trunk {
     fn check_arith(&self, source: &Source) -> Result<(), HwError> {
         let arith = &self.arith;
+        if let Some(Err(unknown)) = arith.profile.as_ref().map(|p| p.parse::<Profile>()) {
+            return Err(source.wrong("arith.profile", unknown.to_string(), "one of these"));
+        }
         for (name, top, inner) in [
             ("weight_bits", self.weight_bits, arith.weight_bits),
             ("activation_bits", self.activation_bits, arith.activation_bits),

@@ -7,6 +7,7 @@
 //! last word are 0.
 
 use super::{Bindings, BufferId, Cell, Kernel, KernelCall, TASK_ELEMENTS, Tolerance, codes, floats, params, size};
+use crate::quant::boundary::{BoundaryCounts, Quantiser};
 use rayon::prelude::*;
 
 params::params! {
@@ -86,11 +87,8 @@ pub fn twin(p: &Params, inputs: &[&[u32]], out: &mut [u32]) {
 /// One value; `inverse` is finite.
 #[inline]
 pub fn quantise(p: &Params, value: f32, inverse: f32) -> i32 {
-    if value.is_nan() {
-        return p.zero_point;
-    }
-    let (low, high) = ((p.low - p.zero_point) as f32, (p.high - p.zero_point) as f32);
-    (value * inverse).clamp(low, high).round_ties_even() as i32 + p.zero_point
+    let rule = Quantiser { inv: inverse, zero_point: p.zero_point, lo: p.low, hi: p.high };
+    rule.code(value, &mut BoundaryCounts::default())
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@
 //! there, and what the trunk cannot do exactly is refused with the place and a way out. Nothing
 //! is guessed: a model either becomes a graph that computes what the file says, or an error.
 
+use crate::door::open_file;
 use crate::graph::Graph;
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -71,17 +71,12 @@ impl Fault {
 /// Reads a regular file of at most `limit_bytes`.
 fn read_file(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, ModelError> {
     let io = |source| ModelError::Io { path: path.to_path_buf(), source };
-    let file = File::open(path).map_err(io)?;
-    let metadata = file.metadata().map_err(io)?;
-    // A device or a pipe may never end.
-    if !metadata.is_file() {
-        return Err(Fault::malformed("file", "is not a regular file").in_file(path));
-    }
-    if metadata.len() > limit_bytes {
-        let why = format!("has {} bytes, the format ends at {limit_bytes}", metadata.len());
+    let (file, size_bytes) = open_file(path).map_err(io)?;
+    if size_bytes > limit_bytes {
+        let why = format!("has {size_bytes} bytes, the format ends at {limit_bytes}");
         return Err(Fault::malformed("file", why).in_file(path));
     }
-    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+    let mut bytes = Vec::with_capacity(size_bytes as usize);
     file.take(limit_bytes).read_to_end(&mut bytes).map_err(io)?;
     Ok(bytes)
 }

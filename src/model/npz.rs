@@ -7,6 +7,7 @@
 //! literals has more depth than a door should offer.
 
 use super::{Fault, ModelError, printable};
+use crate::door::open_file;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -58,7 +59,7 @@ pub struct Npz {
 
 impl Npz {
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let file = File::open(path).map_err(|source| ModelError::Io { path: path.to_path_buf(), source })?;
+        let (file, _) = open_file(path).map_err(|source| ModelError::Io { path: path.to_path_buf(), source })?;
         let archive = ZipArchive::new(BufReader::new(file));
         let archive = archive.map_err(|error| Fault::malformed("archive", error.to_string()).in_file(path))?;
         Ok(Self { path: path.to_path_buf(), archive })

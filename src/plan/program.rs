@@ -9,6 +9,7 @@ use crate::device::BufferSpec;
 use crate::graph::{EdgeId, Graph, GraphError, NodeId, ParamId};
 use crate::kernel::{self, BufferId, KernelCall, codes};
 use crate::op::{BatchNorm, Conv2d, Linear, Op};
+use crate::quant::boundary::Quantiser;
 use crate::tensor::Shape;
 use crate::units::{Direction, HardwareDomain};
 use std::collections::HashMap;
@@ -31,6 +32,16 @@ pub struct TapBuffer {
     pub elements: usize,
     /// Dequantises a tap-out after it is written, or requantises a tap-in before it is read.
     pub convert: Option<KernelCall>,
+    /// Of a tap-in that the device rounds: the values it rounds, and the rule.
+    pub rounds: Option<Rounding>,
+}
+
+/// The rule by which a device rounds what enters the trunk, to count what has no code.
+#[derive(Clone, Debug)]
+pub struct Rounding {
+    pub map: BufferId,
+    /// One for the map, or one per channel.
+    pub rules: Vec<Quantiser>,
 }
 
 /// One adapter node.
@@ -58,6 +69,14 @@ struct Lowering<'a> {
     program: Program,
     /// The grid on which a tapped map is stored.
     grids: HashMap<EdgeId, (usize, usize)>,
+}
+
+impl Program {
+    /// Kernel calls of one micro-batch, conversions included.
+    pub fn calls(&self) -> u64 {
+        let steps: usize = self.steps.iter().map(|s| s.calls.len()).sum();
+        (steps + self.taps.iter().filter(|t| t.convert.is_some()).count()) as u64
+    }
 }
 
 /// Lowers the adapter nodes of `graph` for micro-batches of at most `batch` images.
@@ -238,12 +257,13 @@ impl Lowering<'_> {
         let edge = tap.crossing.as_ref().expect("a forward tap crosses").edge;
         let elements = tap.shape.elements();
         if tap.bits == VALUE_BITS {
-            return Ok(TapBuffer { words: self.held(edge)?, bits: tap.bits, elements, convert: None });
+            return Ok(TapBuffer { words: self.held(edge)?, bits: tap.bits, elements, convert: None, rounds: None });
         }
         let words = codes::words(self.batch as usize * elements, tap.bits);
         let packed = self.buffer(format!("{}.codes", tap.name), words, None);
         let map = self.held(edge)?;
         let uncoded = |why: &str| GraphError::Edge { edge: tap.name.clone(), why: why.into() };
+        let mut rounds = None;
         let convert = match tap.direction {
             Direction::TapOut => {
                 let quant = self.graph.edge(edge).quant.ok_or_else(|| uncoded("leaves the trunk but has no codes"))?;
@@ -255,6 +275,8 @@ impl Lowering<'_> {
                 let how =
                     tap_ins.get(&edge).ok_or_else(|| uncoded("enters the trunk but the trunk has no join for it"))?;
                 assert_eq!(how.bits, tap.bits, "the trunk and the plan disagree on the bits of tap '{}'", tap.name);
+                let rule = |&s: &f32| Quantiser::new(s, how.zero_point, how.bits as u8);
+                rounds = Some(Rounding { map, rules: how.scales.iter().map(rule).collect() });
                 let inverse: Vec<f32> = how.scales.iter().map(|&s| kernel::requantise::inverse(s)).collect();
                 let inverse_buffer = self.constant(format!("{}.inverse", tap.name), &inverse);
                 let params =
@@ -262,6 +284,6 @@ impl Lowering<'_> {
                 kernel::requantise::call(params, map, inverse_buffer, packed)
             }
         };
-        Ok(TapBuffer { words: packed, bits: tap.bits, elements, convert: Some(convert) })
+        Ok(TapBuffer { words: packed, bits: tap.bits, elements, convert: Some(convert), rounds })
     }
 }

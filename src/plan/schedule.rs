@@ -1,7 +1,7 @@
 //! The jobs of one image on a system: layers on the trunk, taps on the link, kernels on the
 //! adapter device. What they cost comes from the system's files; when they run, from the timeline.
 
-use super::tap::{Tap, joins_accumulator};
+use super::tap::{Tap, VALUE_BITS};
 use super::timeline::{Dependency, Job, simulate};
 use crate::bus::{Access, LinkCost, LinkModel, transfer};
 use crate::graph::{EdgeId, Graph, GraphError, NodeId, ParamKind};
@@ -9,22 +9,23 @@ use crate::hw::System;
 use crate::hw::timing::{AdapterTiming, AdapterWork, TrunkTiming, TrunkWork};
 use crate::op::Op;
 use crate::price::{Activity, LinkActivity};
+use crate::trunk::Fusion;
 use crate::units::{Direction, HardwareDomain, Phase};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Images simulated for the steady rate, and how many of them are under way at a time.
-const IMAGES: usize = 24;
+const IMAGES: usize = 4 * IN_FLIGHT;
 const IN_FLIGHT: usize = 8;
 
 /// Simulated time of single images; nothing here was measured.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Time {
-    /// One image alone, from its arrival to its logits.
+    /// One image alone, from its arrival until the program has its logits.
     pub latency_ps: u64,
     /// Images per second at the steady rate, with 8 in flight.
     pub throughput_per_s: f64,
-    /// The resource that is taken longest.
+    /// The resource that is taken longest, or `latency` where none is taken nearly all the time.
     pub bottleneck: String,
     /// Whether some figure that the time needs is unknown.
     pub lower_bound: bool,
@@ -86,6 +87,7 @@ impl Resource {
 
 struct Builder<'a> {
     graph: &'a Graph,
+    fusion: Fusion,
     trunk: TrunkTiming,
     /// Whether the trunk's layers work at the same time on successive pixels.
     streams: bool,
@@ -106,6 +108,7 @@ struct Builder<'a> {
 pub fn time(graph: &Graph, taps: &[Tap], system: &System) -> Result<Timed, GraphError> {
     let mut b = Builder {
         graph,
+        fusion: Fusion::of(graph)?,
         trunk: TrunkTiming::new(&system.trunk),
         streams: system.trunk.layers_pipelined(),
         adapter: AdapterTiming::of(system),
@@ -128,6 +131,7 @@ pub fn time(graph: &Graph, taps: &[Tap], system: &System) -> Result<Timed, Graph
         }
         b.tap_of(graph.node(id).output, &forward);
     }
+    b.logits_to_host();
     Ok(b.finish())
 }
 
@@ -165,7 +169,8 @@ impl Builder<'_> {
         let output = self.graph.node(id).output;
         let work = trunk_work(self.graph, id);
         // What is fused is done in passing: no time, and its map goes nowhere.
-        let time = (!is_fused(self.graph, id)).then(|| self.trunk.step(&work));
+        let in_passing = self.fusion.is_fused(id) || matches!(self.graph.node(id).op, Op::Reshape(_));
+        let time = (!in_passing).then(|| self.trunk.step(&work));
         let total_ps = time.map_or(0, |t| t.total_ps);
         let engine = if self.streams { id.index() } else { 0 };
         let job = self.job(Resource::Trunk(engine), total_ps, 0, after);
@@ -188,11 +193,21 @@ impl Builder<'_> {
         self.made.insert((output, HardwareDomain::Adapter), job);
     }
 
+    /// The program learns that the device is done with the last map.
+    fn logits_to_host(&mut self) {
+        if let Some(&job) = self.made.get(&(self.graph.output, HardwareDomain::Adapter)) {
+            self.job(Resource::Adapter, 0, self.adapter.round_trip_ps(), vec![Dependency { job, streaming: false }]);
+        }
+    }
+
     /// A kernel with its launch; counts what it does.
     fn kernel_ps(&mut self, work: &AdapterWork) -> u64 {
+        let time = self.adapter.kernel(work);
         self.activity.adapter_flops += work.flops;
         self.activity.adapter_mem_b += work.bytes;
-        self.adapter.kernel_ps(work)
+        // A launch keeps the device waiting, not working.
+        self.activity.adapter_busy_ps += time.total_ps - time.launch_ps;
+        time.total_ps
     }
 
     /// The transfer of an edge that crosses, with its conversion on the adapter device.
@@ -203,9 +218,9 @@ impl Builder<'_> {
             // Where both directions share the wires, each transfer turns them around.
             let turn_ps = if self.link.half_duplex() { self.link.turnaround_ps() } else { 0 };
             let stream_ps = cost.stream_ps.saturating_add(turn_ps);
-            // Codes on one side, four bytes an element on the other.
+            // Codes on one side, four bytes an element on the other; nothing where values cross.
             let convert = AdapterWork { flops: 2 * tap.elements, bytes: tap.bytes + 4 * tap.elements };
-            let convert_ps = self.kernel_ps(&convert);
+            let convert_ps = if tap.bits == VALUE_BITS { 0 } else { self.kernel_ps(&convert) };
             let done = |job| vec![Dependency { job, streaming: false }];
             match tap.direction {
                 Direction::TapOut => {
@@ -240,7 +255,8 @@ impl Builder<'_> {
     fn finish(mut self) -> Timed {
         let alone = simulate(&self.jobs, self.resources.len(), 1, 1);
         let steady = simulate(&self.jobs, self.resources.len(), IMAGES, IN_FLIGHT);
-        // The pipeline fills over the first images; the rate is that of the second half.
+        // The pipeline fills over the first images, and images that wait for the same thing come
+        // out together: the rate is that of the second half, whole rounds of those in flight.
         let (from, to) = (IMAGES / 2 - 1, IMAGES - 1);
         let span_ps = steady.finished_ps[to] - steady.finished_ps[from];
         let measured_ps = span_ps / (to - from) as u64;
@@ -263,7 +279,6 @@ impl Builder<'_> {
         let utilisation = busy_ps.iter().map(|(name, &busy)| (name.clone(), share(busy))).collect();
 
         let trunk_busy_ps = if self.streams { self.longest_layer_ps } else { self.sum_of_layers_ps };
-        let adapter_busy_ps = busy_ps.get("adapter").copied().unwrap_or(0);
         let (o, i) = (self.use_.tap_out, self.use_.tap_in);
         self.use_.payload_bytes = o.payload_bytes + i.payload_bytes;
         self.use_.wire_bytes = o.wire_bytes + i.wire_bytes;
@@ -273,7 +288,9 @@ impl Builder<'_> {
             tap_out: link_activity(&o),
             tap_in: link_activity(&i),
             trunk_busy_ps,
-            adapter_busy_ps,
+            // What the codes of this engine have.
+            weight_bits: 8,
+            activation_bits: 8,
             elapsed_ps: interval_ps,
             ..self.activity
         };
@@ -281,7 +298,8 @@ impl Builder<'_> {
         let time = Time {
             latency_ps: alone.makespan_ps(),
             throughput_per_s: 1e12 / interval_ps as f64,
-            bottleneck: longest.1.into(),
+            // Where no resource is taken most of the time, images wait for latencies.
+            bottleneck: if longest.0 < interval_ps / 10 * 9 { "latency" } else { longest.1 }.into(),
             lower_bound: !unknown.is_empty(),
             busy_ps,
             utilisation,
@@ -301,19 +319,6 @@ impl Builder<'_> {
         }
         unknown.extend(self.link_unknown.iter().cloned());
         unknown
-    }
-}
-
-/// Whether the trunk does a node in passing, in the requantisation of the node before it.
-fn is_fused(graph: &Graph, id: NodeId) -> bool {
-    let node = graph.node(id);
-    let maker = graph.edge(node.inputs[0]).producer.map(|p| &graph.node(p).op);
-    match &node.op {
-        Op::Activation(a) => a.clamp().is_some(),
-        Op::BatchNorm(_) => matches!(maker, Some(Op::Conv2d(_) | Op::Linear(_) | Op::Add)) && maker.is_some(),
-        Op::Add => joins_accumulator(graph, id) && graph.node(id).site.is_some(),
-        Op::Reshape(_) => true,
-        _ => false,
     }
 }
 

@@ -50,3 +50,11 @@ pub struct QuantParams {
     pub zero_point: i32,
     pub codes: CodeType,
 }
+
+impl QuantParams {
+    /// Whether codes can be copied from one map to the other. TFLite lets scales differ by 1e-6.
+    pub fn same_coding(&self, other: &QuantParams) -> bool {
+        let scales_agree = (self.scale - other.scale).abs() <= 1e-6 * self.scale.max(other.scale);
+        scales_agree && self.zero_point == other.zero_point && self.codes == other.codes
+    }
+}

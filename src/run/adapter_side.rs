@@ -5,9 +5,10 @@ use super::worker::{Action, Side};
 use crate::device::Device;
 use crate::graph::{EdgeId, Graph};
 use crate::kernel::{KernelCall, codes};
-use crate::ledger::{Event, Ledger, Place};
+use crate::ledger::{DataEvent, Event, Ledger, Place};
 use crate::plan::program::Program;
 use crate::plan::tap::{Tap, VALUE_BITS};
+use crate::quant::boundary::BoundaryCounts;
 use crate::units::{Direction, HardwareDomain, Phase};
 use std::collections::HashMap;
 
@@ -15,6 +16,8 @@ use std::collections::HashMap;
 pub struct AdapterSide<'a> {
     graph: &'a Graph,
     program: &'a Program,
+    /// The edge of each tap.
+    edges: Vec<EdgeId>,
     device: &'a mut dyn Device,
     actions: Vec<Action>,
     slots: usize,
@@ -84,9 +87,37 @@ impl<'a> AdapterSide<'a> {
     ) -> Result<Self, RunError> {
         device.prepare(&program.buffers, slots)?;
         let actions = actions(graph, program, taps);
+        let edges = taps.iter().filter_map(|t| t.crossing.as_ref().map(|c| c.edge)).collect();
         let outputs = vec![Vec::new(); batches.len()];
         let sent = record.then(HashMap::new);
-        Ok(Self { graph, program, device, actions, slots, batches, pool, ledger: Ledger::default(), outputs, sent })
+        Ok(Self {
+            graph,
+            program,
+            edges,
+            device,
+            actions,
+            slots,
+            batches,
+            pool,
+            ledger: Ledger::default(),
+            outputs,
+            sent,
+        })
+    }
+
+    /// Counts the values of a tap-in that have no code: beyond the range, or no number.
+    fn count_uncodable(&mut self, micro: usize, tap: usize, count: usize) -> Result<(), RunError> {
+        let Some(rounding) = &self.program.taps[tap].rounds else { return Ok(()) };
+        let words = self.device.read(micro % self.slots, rounding.map, count)?;
+        let values: &[f32] = bytemuck::cast_slice(&words);
+        let mut counts = BoundaryCounts::default();
+        for (i, &value) in values.iter().enumerate() {
+            rounding.rules[i % rounding.rules.len()].code(value, &mut counts);
+        }
+        let place = Place::Tap(self.edges[tap], Direction::TapIn);
+        self.ledger.add_data(Phase::Forward, place, DataEvent::Saturations, counts.saturations);
+        self.ledger.add_data(Phase::Forward, place, DataEvent::NotANumber, counts.nans);
+        Ok(())
     }
 
     fn run(&mut self, micro: usize, calls: &[KernelCall]) -> Result<(), RunError> {
@@ -130,6 +161,7 @@ impl Side for AdapterSide<'_> {
         let (count, bits) = (self.batches[micro] * buffer.elements, buffer.bits);
         let length = if bits == VALUE_BITS { count } else { codes::words(count, bits) };
         let words = self.device.read(micro % self.slots, buffer.words, length)?;
+        self.count_uncodable(micro, tap, count)?;
         let mut payload: Vec<u8> = bytemuck::cast_slice(&words).to_vec();
         payload.truncate((count * bits as usize).div_ceil(8));
         if let Some(sent) = &mut self.sent {

@@ -5,6 +5,7 @@
 use super::RunError;
 use super::worker::{Side, Transfer, capacity, work};
 use crate::ledger::{Event, Ledger, Place};
+use crate::op::Registers;
 use crate::plan::tap::Tap;
 use crate::scheme::BatchNormMode;
 use crate::trunk::TrunkProgram;
@@ -17,11 +18,10 @@ pub fn run(
     trunk: &mut (dyn Side + Send),
     adapter: &mut (dyn Side + Send),
     taps: &[Tap],
-    batches: &[usize],
+    micros: usize,
     slots: usize,
 ) -> Result<Ledger, RunError> {
     let room = capacity(taps, slots);
-    let micros = batches.len();
     let (out_tx, out_rx) = bounded(room);
     let (adapter_tx, adapter_rx) = bounded(room);
     let (in_tx, in_rx) = bounded(room);
@@ -29,8 +29,8 @@ pub fn run(
     std::thread::scope(|scope| {
         let trunk = scope.spawn(move || work(trunk, micros, slots, &trunk_rx, &out_tx));
         let adapter = scope.spawn(move || work(adapter, micros, slots, &adapter_rx, &in_tx));
-        let outward = scope.spawn(move || carry(&out_rx, &adapter_tx, taps, batches));
-        let inward = scope.spawn(move || carry(&in_rx, &trunk_tx, taps, batches));
+        let outward = scope.spawn(move || carry(&out_rx, &adapter_tx, taps));
+        let inward = scope.spawn(move || carry(&in_rx, &trunk_tx, taps));
         let results = [join(trunk), join(adapter)];
         let mut ledger = join(outward);
         ledger.merge(&join(inward));
@@ -50,15 +50,17 @@ fn join<T>(thread: std::thread::ScopedJoinHandle<T>) -> T {
 }
 
 /// One direction: counts every transfer and passes it on. Ends when either side does.
-fn carry(from: &Receiver<Transfer>, to: &Sender<Transfer>, taps: &[Tap], batches: &[usize]) -> Ledger {
+fn carry(from: &Receiver<Transfer>, to: &Sender<Transfer>, taps: &[Tap]) -> Ledger {
     let mut ledger = Ledger::default();
     for transfer in from {
         let tap = &taps[transfer.tap];
         let crossing = tap.crossing.as_ref().expect("a forward tap crosses");
         let place = Place::Tap(crossing.edge, tap.direction);
         let bytes = transfer.payload.len() as u64;
-        ledger.add(Phase::Forward, place, Event::Transfers, batches[transfer.micro] as u64);
-        ledger.add(Phase::Forward, place, Event::Elements, bytes * 8 / u64::from(tap.bits));
+        let elements = bytes * 8 / u64::from(tap.bits);
+        // One transfer for each image whose map is in the payload.
+        ledger.add(Phase::Forward, place, Event::Transfers, elements / tap.elements.max(1));
+        ledger.add(Phase::Forward, place, Event::Elements, elements);
         ledger.add(Phase::Forward, place, Event::PayloadBytes, bytes);
         if to.send(transfer).is_err() {
             break;
@@ -68,15 +70,17 @@ fn carry(from: &Receiver<Transfer>, to: &Sender<Transfer>, taps: &[Tap], batches
 }
 
 /// Loads the task's registers into the trunk before the first image: of every step that has a batch
-/// norm, a multiplier and a bias per channel, as the prepared trunk holds them.
+/// norm, as the prepared trunk holds them.
 pub fn switch_task(trunk: &TrunkProgram, batch_norm: BatchNormMode) -> Ledger {
     let mut ledger = Ledger::default();
     if batch_norm == BatchNormMode::Registers {
-        let loadable = trunk.steps.iter().filter(|s| s.norm.is_some()).filter_map(|s| s.registers());
-        let words: u64 = loadable.map(|r| (r.multipliers.len() + r.bias.len()) as u64).sum();
-        ledger.add(Phase::Switch, Place::Registers, Event::Transfers, u64::from(words > 0));
-        ledger.add(Phase::Switch, Place::Registers, Event::Elements, words);
-        ledger.add(Phase::Switch, Place::Registers, Event::PayloadBytes, words * size_of::<i32>() as u64);
+        let loadable = || trunk.steps.iter().filter(|s| s.norm.is_some());
+        let values = |r: &Registers| (r.multipliers.len() + r.bias.len()) as u64;
+        let elements: u64 = loadable().filter_map(|s| s.registers()).map(values).sum();
+        let bytes: u64 = loadable().map(|s| s.register_bytes().0).sum();
+        ledger.add(Phase::Switch, Place::Registers, Event::Transfers, u64::from(bytes > 0));
+        ledger.add(Phase::Switch, Place::Registers, Event::Elements, elements);
+        ledger.add(Phase::Switch, Place::Registers, Event::PayloadBytes, bytes);
     }
     ledger
 }

@@ -37,6 +37,8 @@ pub enum RunError {
     /// Never the cause: the other side has that.
     #[error("the other side of the bus stopped")]
     OtherSideStopped,
+    #[error("the adapter device ran {did} kernels, the plan has {asked}")]
+    DeviceCalls { asked: u64, did: u64 },
     #[error("the trunk's codes changed during the run: the trunk must be frozen")]
     TrunkChanged,
     #[error("the run did not do what its plan predicts: {}", .0.iter().map(describe).collect::<Vec<_>>().join("; "))]
@@ -92,7 +94,8 @@ pub fn run(
     let frozen = prepared.trunk.checksum();
     let pool = thread_pool(settings.threads)?;
     let one = program::lower(graph, 1, &taps, &tap_ins(prepared))?;
-    let most = fitting_micro_batch(&one, device.max_binding_bytes(), settings.slots.max(1));
+    let trunk_bytes: u64 = prepared.trunk.steps.iter().map(|s| s.output_elements().0).sum();
+    let most = fitting_micro_batch(&one, trunk_bytes, device.max_binding_bytes(), settings.slots.max(1));
     let micro_batch = settings.micro_batch.clamp(1, most).min(settings.images.max(1));
     let bounds = bounds(settings.images, micro_batch);
     let batches: Vec<usize> = bounds.windows(2).map(|w| w[1] - w[0]).collect();
@@ -102,12 +105,17 @@ pub fn run(
     let mut trunk = TrunkSide::new(graph, prepared.trunk, &taps, source, &bounds, &pool);
     let mut adapter = AdapterSide::new(graph, &program, &taps, device, slots, &batches, &pool, settings.record)?;
     let mut observed = bus::switch_task(prepared.trunk, prepared.placed.batch_norm);
-    observed.merge(&bus::run(&mut trunk, &mut adapter, &taps, &batches, slots)?);
+    observed.merge(&bus::run(&mut trunk, &mut adapter, &taps, batches.len(), slots)?);
+    let asked = program.calls() * batches.len() as u64;
     observed.merge(&trunk.ledger);
     observed.merge(&adapter.ledger);
 
     let outputs = outputs(prepared, &trunk, &mut adapter, &batches);
     let sent = adapter.sent.take();
+    let did = device.counts().calls;
+    if did != asked {
+        return Err(RunError::DeviceCalls { asked, did });
+    }
     if prepared.trunk.checksum() != frozen {
         return Err(RunError::TrunkChanged);
     }
@@ -116,16 +124,16 @@ pub fn run(
     Ok(Outcome { predicted, observed, outputs, sent })
 }
 
-/// Memory that all maps of the micro-batches in flight may take on the adapter device.
+/// Memory that all maps of the micro-batches in flight may take, on either side.
 const MAPS_BYTES: u64 = 1 << 30;
 
 /// The largest micro-batch whose buffers a device can bind and whose maps stay in bounds. Its size
 /// never changes a result, so it is fitted rather than refused; a single image that does not fit
 /// is the device's to refuse.
-fn fitting_micro_batch(one_image: &Program, max_binding_bytes: u64, slots: usize) -> usize {
+fn fitting_micro_batch(one_image: &Program, trunk_bytes: u64, max_binding_bytes: u64, slots: usize) -> usize {
     let maps = one_image.buffers.iter().filter(|b| b.constant.is_none()).map(|b| 4 * b.words as u64);
     let largest = maps.clone().max().unwrap_or(0).max(1);
-    let together = maps.sum::<u64>().max(1) * slots as u64;
+    let together = maps.sum::<u64>().max(trunk_bytes).max(1) * slots as u64;
     (max_binding_bytes / largest).min(MAPS_BYTES / together).max(1) as usize
 }
 

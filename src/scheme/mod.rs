@@ -189,8 +189,7 @@ fn make_norms_loadable(graph: &mut Graph, structure: &Structure) -> Result<(), G
         // With epsilon 0 and variance 1 the scale is exactly 1, so no code changes.
         let norm = BatchNorm { channels, epsilon: 0.0 };
         let output = graph.add_batch_norm(&format!("{}.registers", node.name), node.output, norm)?;
-        graph.edge_mut(output).quant = graph.edge(node.output).quant;
-        graph.edge_mut(output).origin = graph.edge(node.output).origin;
+        graph.move_codes(node.output, output);
         graph.output = if end == node.output { output } else { end };
         for reader in readers {
             graph.rewire(reader, node.output, output);

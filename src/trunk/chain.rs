@@ -1,9 +1,10 @@
 //! Which nodes run as one step: a layer with the join, batch norm and clamp that follow it.
 //!
 //! A chain goes on only through an edge that one trunk node alone reads: a map that anyone else
-//! wants to see (a second consumer, an adapter, the graph's output) must exist as codes.
+//! wants to see (a second consumer, an adapter, the graph's output) must exist as codes. So must a
+//! map that an imported model has codes for: its runtime rounds there.
 
-use crate::graph::{EdgeId, Graph, NodeId};
+use crate::graph::{EdgeId, Graph, GraphError, NodeId};
 use crate::op::{Activation, Op};
 use crate::units::HardwareDomain;
 
@@ -27,6 +28,41 @@ impl Chain {
 
     pub fn last(&self) -> NodeId {
         self.nodes[self.nodes.len() - 1]
+    }
+}
+
+/// Which nodes of a placed graph the trunk does in passing, for those who only count.
+#[derive(Clone, Debug)]
+pub struct Fusion {
+    fused: Vec<bool>,
+    joins: Vec<bool>,
+}
+
+impl Fusion {
+    /// Finds the chains of a graph; it need not be calibrated.
+    pub fn of(graph: &Graph) -> Result<Self, GraphError> {
+        let chains = Chains::new(graph);
+        let mut found = Self { fused: vec![false; graph.nodes.len()], joins: vec![false; graph.nodes.len()] };
+        for id in graph.order()? {
+            if chains.in_trunk(id) && !found.fused[id.index()] {
+                let chain = chains.from(id);
+                chain.nodes[1..].iter().for_each(|n| found.fused[n.index()] = true);
+                if chain.join.is_some() {
+                    found.joins[chain.nodes[1].index()] = true;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the node is done within the step of a node before it.
+    pub fn is_fused(&self, id: NodeId) -> bool {
+        self.fused[id.index()]
+    }
+
+    /// Whether the node adds what an adapter made to the accumulator of a weight layer.
+    pub fn joins_accumulator(&self, id: NodeId) -> bool {
+        self.joins[id.index()]
     }
 }
 
@@ -86,7 +122,10 @@ impl<'a> Chains<'a> {
     /// Appends the node after the chain if `fits` accepts it.
     fn take(&self, chain: &mut Chain, fits: impl FnOnce(&mut Chain, NodeId) -> bool) {
         let edge = chain.output(self.graph);
+        let held = self.graph.edge(edge);
+        let rounded = held.quant.is_some() && held.origin.is_some();
         if let [next] = self.readers[edge.index()][..]
+            && !rounded
             && edge != self.graph.output
             && self.in_trunk(next)
             && fits(chain, next)

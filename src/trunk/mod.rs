@@ -17,6 +17,7 @@ mod step;
 mod tap_in;
 mod work;
 
+pub use chain::Fusion;
 pub use error::TrunkError;
 pub use prepare::prepare;
 pub use program::TrunkProgram;

@@ -243,7 +243,7 @@ impl Context<'_> {
 
     /// The parameters of an operation that keeps codes, whose output must have its input's.
     fn same(&self, chain: &Chain, node: &Node, x: &QuantParams, y: &QuantParams) -> Result<QuantParams, TrunkError> {
-        if x == y {
+        if x.same_coding(y) {
             return Ok(*x);
         }
         let text = |q: &QuantParams| format!("scale {} and zero point {} ({:?})", q.scale, q.zero_point, q.codes);

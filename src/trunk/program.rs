@@ -24,6 +24,11 @@ pub struct TrunkProgram {
 }
 
 impl TrunkProgram {
+    /// Whether the program holds this edge's codes at some time.
+    pub fn makes(&self, edge: EdgeId) -> bool {
+        edge == self.input || self.steps.iter().any(|s| s.output == edge)
+    }
+
     /// SHA-256 over the profile's name and, step by step, weight codes, registers, zero points, bounds
     /// and tables: equal for equal silicon.
     pub fn checksum(&self) -> [u8; 32] {

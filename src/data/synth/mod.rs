@@ -68,7 +68,8 @@ fn image(family: &Family, class: usize, index: u64, request: &Request) -> Image 
 
 impl Request {
     fn parse(keys: &str, options: &OpenOptions) -> Result<Self, String> {
-        let mut request = Self { count: 1000, size: options.size.unwrap_or([32, 32]), seed: options.seed };
+        let most = options.limit.unwrap_or(1000);
+        let mut request = Self { count: most, size: options.size.unwrap_or([32, 32]), seed: options.seed };
         for pair in keys.split(',').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').ok_or_else(|| format!("'{pair}' is not key=value"))?;
             let number = |text: &str| text.parse::<u64>().map_err(|_| format!("{key}={value} is not a number"));

@@ -111,8 +111,7 @@ impl<'a> Importer<'a> {
     /// Refuses an operator that would have to change codes although it is defined to copy them.
     pub fn same_coding(&self, step: &Step, position: usize) -> Result<(), Fault> {
         let (x, y) = (self.coding(step, position)?, step.output.coding()?);
-        let scales_agree = (x.scale - y.scale).abs() <= 1e-6 * x.scale.max(y.scale);
-        if scales_agree && x.zero_point == y.zero_point && x.codes == y.codes {
+        if x.same_coding(&y) {
             return Ok(());
         }
         let why = "its input and output are coded differently, but it copies codes; the converter should have put a QUANTIZE before it";

@@ -106,6 +106,9 @@ fn pads_with_zero(importer: &mut Importer, step: &Step) -> Result<(), Fault> {
 
 pub fn concatenation(importer: &mut Importer, step: &Step) -> Result<(), Fault> {
     let options = step.options(step.operator.raw.concatenation())?;
+    if options.fused() != 0 {
+        return Err(step.unsupported("its fused activation has no place in the trunk; put the activation before it"));
+    }
     let rank = step.output.dims()?.len();
     let axis = if options.axis() < 0 { i64::from(options.axis()) + rank as i64 } else { i64::from(options.axis()) };
     if axis != rank as i64 - 1 || rank < 2 {

@@ -49,6 +49,7 @@ pub enum ZooError {
 const MAX_INPUT: usize = 2048;
 const MAX_CLASSES: usize = 100_000;
 const MAX_WIDTH: f64 = 16.0;
+const MAX_WEIGHTS: usize = 1 << 28;
 
 /// The zoo's network of that name.
 pub fn find(name: &str) -> Option<&'static Network> {
@@ -99,7 +100,7 @@ impl ZooSpec {
     pub fn build(&self) -> Result<Graph, ZooError> {
         let network = find(&self.name).ok_or_else(|| ZooError::Unknown { name: self.name.clone(), known: known() })?;
         let graph = Graph::new(&self.name, Shape::new(self.input, self.input, 3));
-        let mut builder = Builder { at: graph.input, graph, spec: self };
+        let mut builder = Builder { at: graph.input, graph, spec: self, weights: 0 };
         (network.build)(&mut builder).map_err(|source| ZooError::Shape { spec: self.name.clone(), source })?;
         Ok(builder.graph)
     }
@@ -114,6 +115,8 @@ struct Builder<'a> {
     graph: Graph,
     at: EdgeId,
     spec: &'a ZooSpec,
+    /// Drawn so far.
+    weights: usize,
 }
 
 impl Builder<'_> {
@@ -127,9 +130,20 @@ impl Builder<'_> {
         Ok(self.at)
     }
 
+    /// Refuses weights beyond [`MAX_WEIGHTS`] before they are drawn.
+    fn reserve(&mut self, name: &str, weights: usize) -> Result<(), GraphError> {
+        self.weights = self.weights.saturating_add(weights);
+        if self.weights > MAX_WEIGHTS {
+            let why = format!("takes the network beyond {MAX_WEIGHTS} weights; lower width or classes");
+            return Err(GraphError::Node { node: name.into(), why });
+        }
+        Ok(())
+    }
+
     /// A bias-free convolution, initialised N(0, √(2 / (k² C_out))) (SPEC 1.0).
     fn conv(&mut self, name: &str, out_c: usize, kernel: usize, stride: usize) -> Result<EdgeId, GraphError> {
         let conv = Conv2d::square(self.graph.shape(self.at).c, out_c, kernel, stride, kernel / 2);
+        self.reserve(name, conv.weights())?;
         let sigma = (2.0 / (kernel * kernel * out_c) as f64).sqrt();
         let key = format!("{name}.weight");
         let values = seed::normal(self.spec.seed, &key, conv.weights(), sigma);
@@ -154,6 +168,7 @@ impl Builder<'_> {
     fn classifier(&mut self) -> Result<EdgeId, GraphError> {
         self.add("pool", Op::Mean)?;
         let linear = Linear { inputs: self.graph.shape(self.at).c, outputs: self.spec.classes };
+        self.reserve("fc", linear.inputs.saturating_mul(linear.outputs))?;
         let sigma = 1.0 / (linear.inputs as f64).sqrt();
         let values = seed::normal(self.spec.seed, "fc.weight", linear.inputs * linear.outputs, sigma);
         let dims = [linear.outputs, linear.inputs];

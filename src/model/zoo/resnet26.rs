@@ -39,7 +39,9 @@ fn basic_block(b: &mut Builder, name: &str, planes: usize, stride: usize) -> Res
     let main = b.batch_norm(&format!("{name}c2.bn"))?;
     b.at = entry;
     if stride == 2 {
-        let pool = Pool { kernel: [2, 2], stride: [2, 2], pad: [0; 4] };
+        // Convolutions round odd sizes up, so the shortcut must too.
+        let map = b.graph.shape(entry);
+        let pool = Pool { kernel: [2, 2], stride: [2, 2], pad: [0, 0, map.h % 2, map.w % 2] };
         b.add(&format!("{name}.shortcut.pool"), Op::AvgPool(pool))?;
     }
     let missing = planes - b.graph.shape(b.at).c;

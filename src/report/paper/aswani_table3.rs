@@ -5,7 +5,7 @@
 //! filter per 32 channels in the adaptive modules.
 
 use super::{Cell, compare};
-use crate::graph::Graph;
+use crate::graph::{Graph, GraphError};
 use crate::model::zoo::{ZooError, ZooSpec};
 use crate::plan::connections::{self, Connections};
 use crate::plan::macs::{self, MacRule};
@@ -39,6 +39,8 @@ pub enum PaperError {
     Zoo(#[from] ZooError),
     #[error(transparent)]
     Scheme(#[from] SchemeError),
+    #[error(transparent)]
+    Graph(#[from] GraphError),
 }
 
 /// What the counters give for one row.
@@ -73,7 +75,7 @@ fn resnet26(input: usize) -> Result<Graph, ZooError> {
     ZooSpec::parse("resnet26", Some(input), Some(CLASSES), 0)?.build()
 }
 
-fn count(large: &Graph, small: &Graph, scheme: &str) -> Result<Counted, SchemeError> {
+fn count(large: &Graph, small: &Graph, scheme: &str) -> Result<Counted, PaperError> {
     let request =
         Request { scheme: SchemeSpec(scheme.into()), sites: None, batch_norm: Some(BatchNormMode::Registers), seed: 0 };
     let large = scheme::place(large, &request)?;
@@ -81,7 +83,7 @@ fn count(large: &Graph, small: &Graph, scheme: &str) -> Result<Counted, SchemeEr
     Ok(Counted {
         macs: macs::count(&large.graph, MacRule::Ptflops).total,
         params: params::count(&large),
-        connections: connections::count(&small, &taps(&small, TapPrecision::codes(8))),
+        connections: connections::count(&small, &taps(&small, TapPrecision::codes(8))?),
     })
 }
 
