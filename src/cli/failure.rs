@@ -5,7 +5,7 @@ use crate::device::DeviceError;
 use crate::experiment::account::AccountError;
 use crate::experiment::run::ExperimentError;
 use crate::experiment::trunk::TrunkError;
-use crate::hw::{HwError, Kind};
+use crate::hw::HwError;
 use crate::model::zoo::ZooError;
 use crate::scheme::SchemeError;
 use std::error::Error;
@@ -85,8 +85,7 @@ fn blames_flags(error: &(dyn Error + 'static)) -> bool {
         return !matches!(error, SchemeError::Graph { .. });
     }
     if let Some(error) = error.downcast_ref::<HwError>() {
-        // Another kind that is not there was named by a system file.
-        return matches!(error, HwError::Unknown { kind, .. } if *kind == Kind::System.name());
+        return matches!(error, HwError::NoSuchModel { .. });
     }
     if let Some(error) = error.downcast_ref::<DeviceError>() {
         return matches!(error, DeviceError::Unknown { .. });

@@ -42,7 +42,7 @@ struct Show {
 
 #[derive(Args)]
 struct Check {
-    /// The file to check
+    /// The file to check (.toml)
     file: PathBuf,
     #[command(flatten)]
     output: Output,
@@ -102,6 +102,12 @@ impl Show {
 
 impl Check {
     fn execute(&self) -> Result<(), Failure> {
+        let carried = |entry: &library::Entry| self.file.to_str() == Some(entry.name);
+        if !self.file.exists() && library::list().iter().any(carried) {
+            let name = self.file.display();
+            let why = format!("'{name}' is no file but a built-in model; see it with `trunkline hw show {name}`");
+            return Err(Failure::Usage(why));
+        }
         let report = check(&self.file)?;
         let mut section = Section::new(&format!("{} {}: sound", report.kind, report.name), &[]);
         section.note(format!("{} figures known, {} unknown", report.known_figures, report.unknown.len()));
