@@ -340,7 +340,7 @@ fn verify_and_the_lists_have_json_of_their_own() {
     for model in list["models"].as_array().unwrap() {
         let name = model["name"].as_str().unwrap();
         let shown = trunkline(&["hw", "show", name, "--format", "json"]).json();
-        assert_eq!((&shown["name"], &shown["kind"]), (&model["name"], &model["kind"]));
+        assert_eq!((&shown["sheet"]["name"], &shown["sheet"]["kind"]), (&model["name"], &model["kind"]));
         for figure in shown["figures"].as_array().unwrap() {
             assert!(figure["value"].is_null() || is(&figure["source"], "text"), "{name}: {figure} has no source");
         }
@@ -569,7 +569,7 @@ fn wrong_hardware_files_are_refused_with_file_and_line() {
         ("[[[".into(), ":1"),
         (String::new(), "hw_models/system/1"),
         ("schema = \"hw_models/system/2\"".into(), "hw_models/system/1"),
-        (good.replace("mine", "mine\"\nname = \"twice"), ":3: duplicate key"),
+        (good.replace("mine", "mine\"\nname = \"twice"), ":3: name: duplicate key"),
         (good.replace("launch_api", "launch"), "launch"),
         (good.replace("link = \"pcie-gen3-x8\"\n", ""), "link"),
         (good.replace("= \"adapter\"", "= \"nobody\""), "nobody"),
@@ -588,9 +588,8 @@ fn wrong_hardware_files_are_refused_with_file_and_line() {
     let binary = scratch.file("binary.toml", [0xff, 0xfe, 0x00, 0x80]);
     trunkline(&["hw", "check", &binary]).refused(1, &["binary.toml", "UTF-8"]);
     let folder = scratch.path("");
-    for args in [&["hw", "check", &folder][..], &["hw", "show", &folder]] {
-        trunkline(args).refused(1, &[&folder, "directory"]);
-    }
+    trunkline(&["hw", "check", &folder]).refused(1, &[&folder, "not a file", ".toml"]);
+    trunkline(&["hw", "show", &folder]).refused(2, &[&folder, ".toml"]);
     trunkline(&["hw", "check", &scratch.path("absent.toml")]).refused(1, &["absent.toml", "No such file"]);
     trunkline(&["run", "--system", &scratch.path("absent.toml")]).refused(1, &["absent.toml", "No such file"]);
 }
@@ -598,26 +597,27 @@ fn wrong_hardware_files_are_refused_with_file_and_line() {
 #[test]
 fn figures_need_a_number_and_a_source() {
     let scratch = Scratch::new();
-    let link = |figure: &str| {
+    let memory = |figure: &str| {
         format!(
-            "schema = \"hw_models/link/1\"\nname = \"mine\"\nkind = \"stream\"\n[phy]\nduplex = \"full\"\n\
-             lane_rate_gtps = {figure}\n[sources]\nme = \"measured by hand\"\n"
+            "schema = \"hw_models/memory/1\"\nname = \"mine\"\nkind = \"dram\"\ncapacity_b = {figure}\n\
+             [sources]\nme = \"read off the board\"\n"
         )
     };
-    let good = scratch.file("link.toml", link("{ v = 2.0, src = \"me\", conf = \"measured\" }"));
-    assert!(trunkline(&["hw", "check", &good]).done().contains("sound"));
+    let good = scratch.file("mine.toml", memory("{ v = 1024, src = \"me\", conf = \"measured\" }"));
+    assert!(trunkline(&["hw", "check", &good]).done().contains("memory mine: sound"));
+    assert!(trunkline(&["hw", "show", &good]).done().contains("[1] read off the board"));
     for figure in [
         "{ v = nan, src = \"me\", conf = \"measured\" }",
         "{ v = inf, src = \"me\", conf = \"measured\" }",
-        "{ v = 2.0, src = \"you\", conf = \"measured\" }",
-        "{ v = 2.0, conf = \"measured\" }",
-        "{ v = 2.0, src = \"me\" }",
-        "{ v = 2.0, src = \"me\", conf = \"certain\" }",
-        "{ v = 2.0, v = 3.0, src = \"me\", conf = \"measured\" }",
-        "2.0",
+        "{ v = -1024, src = \"me\", conf = \"measured\" }",
+        "{ v = 1024, src = \"you\", conf = \"measured\" }",
+        "{ v = 1024, conf = \"measured\" }",
+        "{ v = 1024, src = \"me\", conf = \"certain\" }",
+        "{ v = 1024, v = 2048, src = \"me\", conf = \"measured\" }",
+        "1024",
     ] {
-        let path = scratch.file("link.toml", link(figure));
-        trunkline(&["hw", "check", &path]).refused(1, &["link.toml:6"]);
+        let path = scratch.file("mine.toml", memory(figure));
+        trunkline(&["hw", "check", &path]).refused(1, &["mine.toml:4", "capacity_b"]);
     }
 }
 
@@ -666,7 +666,7 @@ fn verify_passes_on_a_sound_model_under_each_runtime() {
 /// A copy of the trained ResNet-8 with one weight changed.
 fn with_a_flipped_weight(scratch: &Scratch, model: &Path) -> String {
     let mut bytes = fs::read(model).unwrap();
-    // The weights of the third convolution of the main path: far from any table of the file.
+    // Inside the weights of a convolution in the middle of the network, far from any table of the file.
     bytes[60_000] ^= 0x55;
     scratch.file("flipped.tflite", bytes)
 }
