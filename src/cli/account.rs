@@ -2,8 +2,8 @@
 
 use super::Failure;
 use super::output::{Format, Output};
-use super::run::tap_bits;
-use crate::experiment::account::{Account as Row, account};
+use super::values;
+use crate::experiment::account::{Account as Row, AccountError, account};
 use crate::experiment::trunk::{Trunk, Wanted};
 use crate::hw::library;
 use crate::plan::macs::MacRule;
@@ -22,43 +22,53 @@ enum Paper {
 }
 
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Account {
-    /// A model file (.tflite), or a network of the zoo
-    #[arg(long, value_name = "FILE|ZOO", default_value = "resnet26")]
+    /// The frozen network: a .tflite file, or a network of the zoo such as resnet26
+    #[arg(long, value_name = "FILE|ZOO", default_value = "resnet26", long_help = values::trunk_help())]
     trunk: String,
     /// Schemes: NAME[:key=value,…] separated by commas, or all
-    #[arg(long, value_name = "S[,S…]|all", default_value = "all")]
+    #[arg(long, value_name = "S[,S…]|all", default_value = "all", long_help = schemes_help())]
     scheme: String,
-    /// Where the adapters sit
-    #[arg(long, value_name = "SITES")]
+    /// Where the adapters sit [default: where each scheme's paper has them]
+    #[arg(long, value_name = "SITES", long_help = values::sites_help())]
     sites: Option<Sites>,
-    /// Batch norm per task: frozen or registers
+    /// Batch norm per task: frozen (in silicon) or registers (loadable) [default: what the scheme's paper does]
     #[arg(long, value_name = "MODE")]
     batch_norm: Option<BatchNormMode>,
-    /// Hardware to price it on
+    /// Hardware to price it on: a system from `trunkline hw list`, or a .toml file
     #[arg(long, value_name = "FILE|NAME", default_value = "asic-h200-pcie")]
     system: String,
-    /// Classes of the head
-    #[arg(long, value_name = "K")]
+    /// Classes of the head [default: 10 for the zoo, its own for a file]
+    #[arg(long, value_name = "K", value_parser = values::count)]
     classes: Option<usize>,
     /// Height and width of the input of a zoo network
-    #[arg(long, value_name = "H")]
+    #[arg(long, value_name = "H", value_parser = values::count)]
     input: Option<usize>,
-    /// How MACs are counted: conv, ptflops, nettailor
+    /// How MACs are counted: conv (what a MAC array executes), ptflops, nettailor
     #[arg(long, value_name = "RULE", default_value = "conv")]
     mac_rule: MacRule,
     /// Bits of a sum that enters a trunk accumulator: 8 or 16
-    #[arg(long, value_name = "BITS", default_value = "8", value_parser = tap_bits)]
+    #[arg(long, value_name = "BITS", default_value = "8", value_parser = values::tap_bits)]
     tap_bits: u32,
-    /// Recompute a paper's table instead
-    #[arg(long, value_enum, value_name = "TABLE", conflicts_with_all = ["scheme", "trunk", "sites", "system"])]
+    /// Recompute a paper's table instead, under the paper's own conventions
+    #[arg(long, value_enum, value_name = "TABLE", conflicts_with_all = NOT_WITH_PAPER)]
     paper: Option<Paper>,
     #[command(flatten)]
     output: Output,
 }
 
+/// A paper's table has its own trunk and conventions.
+const NOT_WITH_PAPER: [&str; 9] =
+    ["trunk", "scheme", "sites", "batch_norm", "system", "classes", "input", "mac_rule", "tap_bits"];
+
+fn schemes_help() -> String {
+    format!("{}\n\nSeveral are separated by commas; all of them: all", values::scheme_help())
+}
+
 impl Account {
     pub fn execute(&self) -> Result<(), Failure> {
+        self.output.check()?;
         match self.paper {
             Some(Paper::AswaniTable3) => self.paper(&aswani_table3::cells()?),
             None => self.accounts(),
@@ -77,19 +87,27 @@ impl Account {
             match account(&trunk, &request, &system, self.tap_bits, self.mac_rule) {
                 Ok((row, _)) => rows.push(row),
                 // Of all schemes, those that this trunk has no place for are told and left out.
-                Err(crate::experiment::account::AccountError::Scheme(e @ SchemeError::Sites { .. })) if all => {
-                    left_out.push(format!("left out: {e}"));
-                }
+                Err(AccountError::Scheme(e @ SchemeError::Sites { .. })) if all => left_out.push(e),
                 Err(e) => return Err(e.into()),
             }
         }
+        if rows.is_empty()
+            && let Some(why) = left_out.pop()
+        {
+            return Err(why.into());
+        }
         let values: Vec<_> = rows.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
-        let mut sections = match &rows[..] {
-            [one] => account_sections(one),
-            _ => vec![accounts(&rows)],
-        };
-        if let Some(section) = sections.first_mut() {
-            left_out.into_iter().for_each(|n| section.note(n));
+        let mut overview = accounts(&rows);
+        for why in left_out {
+            match self.output.format {
+                Format::Table | Format::Md => overview.note(format!("left out: {why}")),
+                // These have no place for it.
+                Format::Csv | Format::Json => eprintln!("note: left out: {why}"),
+            }
+        }
+        let mut sections = vec![overview];
+        if let [one] = &rows[..] {
+            sections.extend(account_sections(one));
         }
         self.output.write(&sections, &json!(values), &values)
     }

@@ -42,7 +42,7 @@ struct Show {
 
 #[derive(Args)]
 struct Check {
-    /// The file to check
+    /// The file to check (.toml)
     file: PathBuf,
     #[command(flatten)]
     output: Output,
@@ -78,6 +78,8 @@ impl Show {
         let columns = ["model", "figure", "value", "unit", "low", "high", "confidence", "source", "note"];
         let mut section = Section::new(&format!("{} {} ({})", sheet.kind, sheet.name, sheet.file), &columns);
         let rows = model.rows();
+        // Sources are long: the table has their numbers, and they stand below it.
+        let mut sources: Vec<&str> = Vec::new();
         for row in &rows {
             let number = |v: Option<f64>| v.map_or("unknown".into(), |v| v.to_string());
             section.row([
@@ -88,20 +90,35 @@ impl Show {
                 number(row.lo),
                 number(row.hi),
                 row.conf.map_or("-".into(), |c| c.to_string()),
-                row.source.clone().unwrap_or_default(),
+                row.source.as_deref().map_or(String::new(), |text| numbered(&mut sources, text)),
                 row.note.clone().unwrap_or_default(),
             ]);
         }
         sheet.facts.iter().for_each(|(key, value)| section.note(format!("{key} = {value}")));
-        sheet.sources.iter().for_each(|(key, text)| section.note(format!("source {key}: {text}")));
+        sources.iter().enumerate().for_each(|(i, text)| section.note(format!("[{}] {text}", i + 1)));
         let figures: Vec<_> = rows.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
         let json = json!({ "schema": "trunkline/hw/1", "sheet": sheet, "figures": figures });
         self.output.write(&[section], &json, &figures)
     }
 }
 
+/// The number of a source, which it gets where it is first named.
+fn numbered<'a>(sources: &mut Vec<&'a str>, text: &'a str) -> String {
+    let at = sources.iter().position(|known| *known == text).unwrap_or_else(|| {
+        sources.push(text);
+        sources.len() - 1
+    });
+    format!("[{}]", at + 1)
+}
+
 impl Check {
     fn execute(&self) -> Result<(), Failure> {
+        let carried = |entry: &library::Entry| self.file.to_str() == Some(entry.name);
+        if !self.file.exists() && library::list().iter().any(carried) {
+            let name = self.file.display();
+            let why = format!("'{name}' is no file but a built-in model; see it with `trunkline hw show {name}`");
+            return Err(Failure::Usage(why));
+        }
         let report = check(&self.file)?;
         let mut section = Section::new(&format!("{} {}: sound", report.kind, report.name), &[]);
         section.note(format!("{} figures known, {} unknown", report.known_figures, report.unknown.len()));

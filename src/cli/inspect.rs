@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::output::Output;
+use super::values;
 use crate::experiment::trunk::{Trunk, Wanted};
 use crate::graph::structure::Structure;
 use crate::graph::{Graph, NodeId, ParamKind};
@@ -10,12 +11,13 @@ use clap::Args;
 use serde_json::{Value, json};
 
 #[derive(Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Inspect {
     /// A model file (.tflite), or a network of the zoo
-    #[arg(value_name = "FILE|ZOO")]
+    #[arg(value_name = "FILE|ZOO", long_help = values::trunk_help())]
     trunk: String,
     /// Height and width of the input of a zoo network
-    #[arg(long, value_name = "H")]
+    #[arg(long, value_name = "H", value_parser = values::count)]
     input: Option<usize>,
     #[command(flatten)]
     output: Output,

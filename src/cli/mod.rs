@@ -7,20 +7,28 @@ use std::process::ExitCode;
 
 mod account;
 mod devices;
+mod failure;
 mod hw;
 mod inspect;
 mod output;
 mod run;
+mod values;
 mod verify;
+
+use failure::Failure;
 
 /// Hybrid-hardware co-simulation: a frozen int8 trunk on a simulated chip, trainable adapters on
 /// an adapter device, every map that crosses between them counted.
 #[derive(Parser)]
-#[command(name = "trunkline", version, arg_required_else_help = true)]
+#[command(name = "trunkline", version, arg_required_else_help = true, after_help = AFTER_HELP)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
+
+const AFTER_HELP: &str = "\
+Start with `trunkline run`, which needs no files; `trunkline COMMAND --help` says everything.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a verification found a difference.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -38,33 +46,6 @@ enum Command {
     Inspect(inspect::Inspect),
 }
 
-/// Why a command ended without doing its job.
-#[derive(Debug)]
-pub enum Failure {
-    /// What was asked for makes no sense: exit 2.
-    Usage(String),
-    /// It makes sense but could not be done: exit 1.
-    Failed(String),
-    /// It was done and found a difference: exit 3.
-    Mismatch,
-}
-
-impl<E: std::error::Error> From<E> for Failure {
-    fn from(error: E) -> Self {
-        // A source that the message does not already tell is told after it.
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let cause_text = cause.to_string();
-            if !text.contains(&cause_text) {
-                text = format!("{text}: {cause_text}");
-            }
-            source = cause.source();
-        }
-        Failure::Failed(text)
-    }
-}
-
 /// Reads the process's arguments and does what they say.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -78,14 +59,6 @@ pub fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Usage(why)) => {
-            eprintln!("error: {why}\n\nFor more information, try '--help'.");
-            ExitCode::from(2)
-        }
-        Err(Failure::Failed(why)) => {
-            eprintln!("error: {why}");
-            ExitCode::from(1)
-        }
-        Err(Failure::Mismatch) => ExitCode::from(3),
+        Err(failure) => failure.report(),
     }
 }

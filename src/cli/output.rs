@@ -31,6 +31,11 @@ pub struct Output {
 }
 
 impl Output {
+    /// Refuses a place that cannot be written, before any work is done.
+    pub fn check(&self) -> Result<(), Failure> {
+        self.out.as_deref().map_or(Ok(()), check)
+    }
+
     /// Writes a report: `sections` for people, `json` for programs, `rows` of it for CSV.
     pub fn write(&self, sections: &[Section], json: &Value, rows: &[Value]) -> Result<(), Failure> {
         let text = match self.format {
@@ -50,24 +55,79 @@ impl Output {
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(e.into()),
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("cannot write to standard output: {e}")))
+        }
         _ => Ok(()),
     }
 }
 
-/// Writes a file under another name beside it and renames it when it is complete.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let fault = |e: std::io::Error| Failure::Failed(format!("cannot write '{}': {e}", path.display()));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fault)?;
-    file.write_all(bytes).map_err(fault)?;
-    file.as_file().sync_all().map_err(fault)?;
-    // A temporary file is private to its owner; a report is as readable as any other file.
+fn fault(path: &Path, why: impl std::fmt::Display) -> Failure {
+    Failure::Failed(format!("cannot write '{}': {why}", path.display()))
+}
+
+/// The folder that holds a file, and the file's own name where `path` is a link to it.
+fn place(path: &Path) -> Result<(PathBuf, PathBuf), Failure> {
+    let target = match path.canonicalize() {
+        Ok(target) => target,
+        // It is not there yet.
+        Err(e) if e.kind() == ErrorKind::NotFound => path.into(),
+        Err(e) => return Err(fault(path, e)),
+    };
+    let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if target.is_dir() || target.file_name().is_none() {
+        return Err(fault(path, "it is a folder; name a file in it"));
+    }
+    if !folder.is_dir() {
+        return Err(fault(path, format!("there is no folder '{}'", folder.display())));
+    }
+    Ok((folder.into(), target))
+}
+
+/// A new file in `folder` under a name of no importance, gone unless it is persisted, and as
+/// readable as any other file.
+fn draft(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(fault)?;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    file.persist(path).map_err(|e| fault(e.error))?;
+    builder.tempfile_in(folder)
+}
+
+/// Whether a path is a device or a pipe, which cannot be replaced by a finished file.
+fn is_stream(path: &Path) -> bool {
+    path.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir())
+}
+
+/// Finds out before the work whether its result can be written.
+fn check(path: &Path) -> Result<(), Failure> {
+    if is_stream(path) {
+        return Ok(());
+    }
+    let (folder, _) = place(path)?;
+    draft(&folder).map(drop).map_err(|e| fault(path, cause(&e)))
+}
+
+/// Writes a file under another name beside it and renames it when it is complete.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    if is_stream(path) {
+        return std::fs::write(path, bytes).map_err(|e| fault(path, e));
+    }
+    let (folder, target) = place(path)?;
+    let mut file = draft(&folder).map_err(|e| fault(path, cause(&e)))?;
+    file.write_all(bytes).map_err(|e| fault(path, cause(&e)))?;
+    file.as_file().sync_all().map_err(|e| fault(path, e))?;
+    file.persist(target).map_err(|e| fault(path, e.error))?;
     Ok(())
+}
+
+/// An error's kind in words, without the name of the draft, which nobody asked for.
+fn cause(error: &std::io::Error) -> String {
+    let mut text = error.to_string();
+    if let Some(at) = text.find(" at path ") {
+        text.truncate(at);
+    }
+    text
 }

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::output::Output;
+use super::values;
 use crate::data::{self, OpenOptions};
 use crate::experiment::run::{Job, Settings, run};
 use crate::experiment::trunk::{Trunk, Wanted};
@@ -12,48 +13,49 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 #[derive(Args)]
+#[command(allow_negative_numbers = true)] // So that `--seed -1` is a wrong seed and not an unknown flag.
 pub struct Run {
-    /// A model file (.tflite), or a network of the zoo such as resnet26 or resnet26:width=0.25
-    #[arg(long, value_name = "FILE|ZOO", default_value = "resnet26")]
+    /// The frozen network: a .tflite file, or a network of the zoo such as resnet26
+    #[arg(long, value_name = "FILE|ZOO", default_value = "resnet26", long_help = values::trunk_help())]
     trunk: String,
-    /// How to adapt it: NAME[:key=value,…]; `account --scheme all` lists the names
-    #[arg(long, value_name = "SCHEME", default_value = "adaptive-attention")]
+    /// How to adapt it: NAME[:key=value,…]
+    #[arg(long, value_name = "SCHEME", default_value = "adaptive-attention", long_help = values::scheme_help())]
     scheme: SchemeSpec,
-    /// Where the adapters sit: all, all-but-stem, early, mid, late, half, before-each-stage, after-each-stage, or a list
-    #[arg(long, value_name = "SITES")]
+    /// Where the adapters sit [default: where the scheme's paper has them]
+    #[arg(long, value_name = "SITES", long_help = values::sites_help())]
     sites: Option<Sites>,
     /// Batch norm per task: frozen (in silicon) or registers (loadable) [default: what the scheme's paper does]
     #[arg(long, value_name = "MODE")]
     batch_norm: Option<BatchNormMode>,
-    /// Hardware to price it on: a name from `trunkline hw list`, or a file
+    /// Hardware to price it on: a system from `trunkline hw list`, or a .toml file
     #[arg(long, value_name = "FILE|NAME", default_value = "asic-h200-pcie")]
     system: String,
     /// What to look at: synth:NAME, cifar10:DIR, cifar10-jpeg:DIR; repeat for several tasks
-    #[arg(long, value_name = "SPEC", default_value = "synth:shapes")]
+    #[arg(long, value_name = "SPEC", default_value = "synth:shapes", long_help = values::data_help())]
     data: Vec<String>,
     /// How many images of each data set [default: 16 of a procedural one, all of any other]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::count)]
     batch: Option<usize>,
     /// Images handled at a time; changes speed and memory, never a result
-    #[arg(long, value_name = "N", default_value = "8")]
+    #[arg(long, value_name = "N", default_value = "8", value_parser = values::count)]
     micro_batch: usize,
     /// Bits of a sum that enters a trunk accumulator: 8 or 16
-    #[arg(long, value_name = "BITS", default_value = "8", value_parser = tap_bits)]
+    #[arg(long, value_name = "BITS", default_value = "8", value_parser = values::tap_bits)]
     tap_bits: u32,
-    /// Adapter device: auto, gpu, cpu, null, or a name from `trunkline devices`
+    /// Adapter device: auto, gpu, cpu, null (only counts), or part of a name from `trunkline devices`
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: String,
     /// Run a second time on this device and count the tap-in codes that differ
     #[arg(long, value_name = "DEVICE")]
     compare: Option<String>,
     /// Worker threads, 0 for one per core; changes speed, never a result
-    #[arg(long, value_name = "N", default_value = "0")]
+    #[arg(long, value_name = "N", default_value = "0", value_parser = values::threads)]
     threads: usize,
-    /// Seed of everything random
-    #[arg(long, value_name = "N", default_value = "0")]
+    /// Seed of everything random: weights of the zoo, fresh adapters and heads, procedural images
+    #[arg(long, value_name = "N", default_value = "0", value_parser = values::seed)]
     seed: u64,
     /// Height and width of the input of a zoo network
-    #[arg(long, value_name = "H")]
+    #[arg(long, value_name = "H", value_parser = values::count)]
     input: Option<usize>,
     /// Also report measured wall time, which is not reproducible
     #[arg(long)]
@@ -64,28 +66,12 @@ pub struct Run {
 
 /// Images of a procedural data set that are run unless told otherwise.
 const SYNTHETIC_IMAGES: usize = 16;
-/// More threads than any machine has; beyond this it is a typing error.
-const MOST_THREADS: usize = 1024;
-
-/// Reads the bits of a tap-in.
-pub fn tap_bits(text: &str) -> Result<u32, String> {
-    match text {
-        "8" => Ok(8),
-        "16" => Ok(16),
-        _ => Err("a tap-in has 8 or 16 bits".into()),
-    }
-}
-
-impl std::str::FromStr for SchemeSpec {
-    type Err = std::convert::Infallible;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(SchemeSpec(text.into()))
-    }
-}
 
 impl Run {
     pub fn execute(&self) -> Result<(), Failure> {
-        self.check()?;
+        // What fails quickly goes before what takes long.
+        self.output.check()?;
+        let system = library::load_system(&self.system)?;
         // The trunk's input size decides how images come; their classes decide its head.
         let bare = Trunk::open(&self.trunk, Wanted { input: self.input, classes: None, seed: self.seed })?;
         let shape = bare.graph.shape(bare.graph.input);
@@ -97,7 +83,6 @@ impl Run {
         let tasks = self.data.iter().map(|s| data::open(s, &options(s))).collect::<Result<Vec<_>, _>>()?;
         let classes = tasks.iter().map(|t| t.classes.len()).max();
         let trunk = Trunk::open(&self.trunk, Wanted { input: self.input, classes, seed: self.seed })?;
-        let system = library::load_system(&self.system)?;
         let images: usize = tasks.iter().map(data::Dataset::len).sum();
         let progress = progress(images * (1 + usize::from(self.compare.is_some())));
         let job = Job {
@@ -123,17 +108,6 @@ impl Run {
         progress.finish_and_clear();
         let json = serde_json::to_value(&report)?;
         self.output.write(&report::run::sections(&report), &json, std::slice::from_ref(&json))
-    }
-
-    fn check(&self) -> Result<(), Failure> {
-        let usage = |why: String| Err(Failure::Usage(why));
-        if self.batch == Some(0) || self.micro_batch == 0 {
-            return usage("--batch and --micro-batch must be at least 1".into());
-        }
-        if self.threads > MOST_THREADS {
-            return usage(format!("--threads {} is more than {MOST_THREADS}", self.threads));
-        }
-        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::output::Output;
+use super::values;
 use crate::experiment::trunk::Trunk;
 use crate::experiment::verify::{Verdict, verify};
 use crate::quant::Profile;
@@ -13,22 +14,21 @@ use std::path::PathBuf;
 pub struct Verify {
     /// The model file (.tflite)
     model: PathBuf,
-    /// Recorded inputs and outputs (.npz); X.golden_layers.npz beside it is used too
+    /// Recorded inputs and outputs (.npz); beside X.golden.npz, X.golden_layers.npz is used too
     #[arg(long, value_name = "FILE")]
     golden: PathBuf,
     /// Use this arithmetic instead of each recorded runtime's own
-    #[arg(long, value_name = "PROFILE")]
-    profile: Option<String>,
+    #[arg(long, value_name = "PROFILE", value_parser = values::profile, help = values::profile_help())]
+    profile: Option<Profile>,
     #[command(flatten)]
     output: Output,
 }
 
 impl Verify {
     pub fn execute(&self) -> Result<(), Failure> {
-        let profile: Option<Profile> =
-            self.profile.as_ref().map(|p| p.parse()).transpose().map_err(|e| Failure::Usage(format!("{e}")))?;
+        self.output.check()?;
         let model = Trunk::import(&self.model)?;
-        let verdicts = verify(&model, &self.golden, profile.as_ref())?;
+        let verdicts = verify(&model, &self.golden, self.profile.as_ref())?;
         let json = serde_json::json!({ "schema": "trunkline/verify/1", "model": model.name, "verdicts": verdicts });
         let rows: Vec<_> = verdicts.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
         self.output.write(&[section(&model.name, &verdicts)], &json, &rows)?;

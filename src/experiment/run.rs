@@ -136,6 +136,9 @@ pub struct RunReport {
 
 /// Runs a job. `progress` is told of images as they enter the trunk.
 pub fn run(mut job: Job, settings: &Settings, progress: &(dyn Fn(usize) + Sync)) -> Result<RunReport, ExperimentError> {
+    // A device that is not there is found out before anything is computed.
+    let mut device = device::open(&settings.device)?;
+    let mut second = settings.compare.as_ref().map(|name| device::open(name)).transpose()?;
     let started = Instant::now();
     if !job.trunk.is_calibrated() {
         calibrate(&mut job)?;
@@ -148,14 +151,12 @@ pub fn run(mut job: Job, settings: &Settings, progress: &(dyn Fn(usize) + Sync))
     let taps = taps(&placed, TapPrecision::on(job.system, settings.tap_in_bits))?;
     let prepared = Prepared { placed: &placed, trunk: &trunk, taps: &taps };
 
-    let mut device = device::open(&settings.device)?;
     let started = Instant::now();
     let first = run_tasks(&job, &prepared, device.as_mut(), settings, progress)?;
     let wall_s = started.elapsed().as_secs_f64();
-    let comparison = match &settings.compare {
+    let comparison = match &mut second {
         None => None,
-        Some(name) => {
-            let mut second = device::open(name)?;
+        Some(second) => {
             let outcomes = run_tasks(&job, &prepared, second.as_mut(), settings, progress)?;
             Some(compare(&second.info().name, &first, &outcomes))
         }

@@ -1,0 +1,130 @@
+//! What flags may be: their readers, and the lists that `--help` prints.
+
+use crate::data;
+use crate::model::zoo;
+use crate::quant::{Profile, ProfileError};
+use crate::scheme::{self, SchemeSpec};
+use std::convert::Infallible;
+use std::str::FromStr;
+
+/// More threads than any machine has; beyond this it is a typing error.
+const MOST_THREADS: usize = 1024;
+
+/// A number of things, of which there is at least one.
+pub fn count(text: &str) -> Result<usize, String> {
+    match whole(text)? {
+        0 => Err("should be at least 1".into()),
+        n => Ok(n),
+    }
+}
+
+/// A number of threads; 0 stands for one per core.
+pub fn threads(text: &str) -> Result<usize, String> {
+    match whole(text)? {
+        n if n > MOST_THREADS => Err(format!("should be 0 to {MOST_THREADS}")),
+        n => Ok(n),
+    }
+}
+
+/// A seed.
+pub fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("should be a whole number from 0 to {}", u64::MAX))
+}
+
+fn whole(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "should be a whole number, such as 8".into())
+}
+
+/// Bits of a sum that enters an accumulator.
+pub fn tap_bits(text: &str) -> Result<u32, String> {
+    match text {
+        "8" => Ok(8),
+        "16" => Ok(16),
+        _ => Err("a tap-in has 8 or 16 bits".into()),
+    }
+}
+
+pub fn profile(text: &str) -> Result<Profile, ProfileError> {
+    text.parse()
+}
+
+impl FromStr for SchemeSpec {
+    type Err = Infallible;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(SchemeSpec(text.into()))
+    }
+}
+
+/// `first`, then one line per entry: its spelling, and what it is.
+fn listed(first: &str, entries: impl IntoIterator<Item = (String, String)>) -> String {
+    let lines = entries.into_iter().map(|(name, about)| format!("\n- {name}: {about}"));
+    format!("{first}:{}", lines.collect::<String>())
+}
+
+pub fn trunk_help() -> String {
+    let networks = zoo::NETWORKS.iter().map(|n| {
+        let name = format!("{}[:width=W,classes=K,input=H]", n.name);
+        (name, format!("{}, input {} unless told otherwise", n.about, n.default_input))
+    });
+    let file = ("FILE.tflite".to_string(), "an int8 or uint8 TFLite model".to_string());
+    listed(
+        "The frozen network: a model file, or a network of the zoo with random weights",
+        [file].into_iter().chain(networks),
+    )
+}
+
+pub fn scheme_help() -> String {
+    let schemes = scheme::SCHEMES.iter().map(|s| {
+        let options: Vec<String> = s.options.iter().map(|(key, values)| format!("{key}={values}")).collect();
+        let name = if options.is_empty() { s.name.into() } else { format!("{}[:{}]", s.name, options.join(",")) };
+        let sites = s.default_sites.as_ref().map_or(String::new(), |sites| format!("; sites: {sites}"));
+        (name, format!("{}{sites}", s.about))
+    });
+    listed("How to adapt it", schemes)
+}
+
+pub fn data_help() -> String {
+    let sources = data::SOURCES.iter().map(|s| (format!("{}:{}", s.kind, s.argument), s.about.to_string()));
+    listed("What to look at; repeat for several tasks, which run one after another", sources)
+}
+
+pub fn sites_help() -> String {
+    let entries = [
+        ("all, all-but-stem", "beside the trunk's convolutions"),
+        ("early, mid, late", "in that third of the stages"),
+        ("half", "beside the second convolution of every block"),
+        ("before-each-stage, after-each-stage", "on the maps at stage boundaries"),
+        ("a comma-separated list", "convolutions by name (see `trunkline inspect`), or before:1,after:2,…"),
+    ];
+    listed("Where the adapters sit", entries.map(|(name, about)| (name.to_string(), about.to_string())))
+}
+
+pub fn profile_help() -> String {
+    let names: Vec<String> = Profile::all().map(|p| p.name().to_string()).collect();
+    format!("Use this arithmetic ({}) instead of each recorded runtime's own", names.join(" or "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_and_others_told_what_is_right() {
+        assert_eq!(count("3"), Ok(3));
+        assert!(count("0").unwrap_err().contains("at least 1"));
+        assert!(count("-1").unwrap_err().contains("whole number"));
+        assert_eq!(threads("0"), Ok(0));
+        assert!(threads("1025").unwrap_err().contains("0 to 1024"));
+        assert!(seed("x").unwrap_err().contains("from 0"));
+        assert_eq!((tap_bits("8"), tap_bits("16")), (Ok(8), Ok(16)));
+        assert!(tap_bits("12").is_err());
+    }
+
+    #[test]
+    fn help_lists_everything_there_is() {
+        assert!(scheme::SCHEMES.iter().all(|s| scheme_help().contains(s.name)));
+        assert!(zoo::NETWORKS.iter().all(|n| trunk_help().contains(n.name)));
+        assert!(data::SOURCES.iter().all(|s| data_help().contains(s.kind)));
+        assert!(profile_help().contains("tflite-ref or tflm"));
+    }
+}

@@ -1,0 +1,811 @@
+//! The program as its users meet it: every command and form of report, the keys of its JSON, exit
+//! codes, and one clear line for whatever is wrong.
+
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+mod common;
+mod tiny;
+
+const FORMATS: [&str; 4] = ["table", "md", "csv", "json"];
+const RESNET8: &str = "models/mlperf_tiny/pretrainedResnet_quant.tflite";
+const SCHEMES: [&str; 6] =
+    ["head-only", "fine-tune", "final-conv", "parallel", "spatial-attention", "adaptive-attention"];
+
+/// What a run of the program left behind.
+struct Ran {
+    args: String,
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
+    command.args(args).env("NODEVICE_SELECT", "1");
+    command
+}
+
+fn trunkline(args: &[&str]) -> Ran {
+    let output = command(args).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let code = output.status.code().expect("ended by itself, not by a signal");
+    Ran { args: args.join(" "), code, stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+impl Ran {
+    /// Done, and nothing said on the side.
+    #[track_caller]
+    fn done(self) -> String {
+        assert_eq!((self.code, self.stderr.as_str()), (0, ""), "trunkline {}", self.args);
+        assert!(!self.stdout.is_empty(), "trunkline {}", self.args);
+        self.stdout
+    }
+
+    #[track_caller]
+    fn json(self) -> Value {
+        let args = self.args.clone();
+        serde_json::from_str(&self.done()).unwrap_or_else(|e| panic!("trunkline {args}: {e}"))
+    }
+
+    /// Refused with `code` and one line that holds every one of `words`; nothing printed, no panic.
+    #[track_caller]
+    fn refused(self, code: i32, words: &[&str]) {
+        let Ran { args, code: got, stdout, stderr } = self;
+        assert_eq!(got, code, "trunkline {args}: {stderr}");
+        assert_eq!(stdout, "", "trunkline {args}");
+        assert!(!stderr.contains("panicked"), "trunkline {args}: {stderr}");
+        let said: Vec<&str> = stderr.lines().take_while(|l| !l.is_empty()).collect();
+        assert!(said.first().is_some_and(|l| l.starts_with("error: ")), "trunkline {args}: {stderr}");
+        let said = said.join("\n");
+        for word in words {
+            assert!(said.contains(word), "trunkline {args}: should say '{word}', says: {said}");
+        }
+        // What follows may only point to the help.
+        let rest = stderr.replacen(&said, "", 1).replace("For more information, try '--help'.", "");
+        assert!(rest.lines().all(|l| l.is_empty() || l.starts_with("Usage: ")), "trunkline {args}: {stderr}");
+    }
+}
+
+/// A folder for this test, and the paths in it.
+struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+    fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
+        fs::write(self.0.path().join(name), bytes).unwrap();
+        self.path(name)
+    }
+    fn files(&self) -> Vec<PathBuf> {
+        fs::read_dir(self.0.path()).unwrap().map(|e| e.unwrap().path()).collect()
+    }
+}
+
+/// The arguments of a quick run.
+fn quick<'a>(extra: &[&'a str]) -> Vec<&'a str> {
+    [&["run", "--trunk", "resnet8", "--batch", "2", "--device", "cpu"], extra].concat()
+}
+
+// ---- commands and formats ------------------------------------------------------------------------
+
+#[test]
+fn the_default_run_works_and_is_quick() {
+    let started = Instant::now();
+    let json = trunkline(&["run", "--format", "json"]).json();
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert_eq!(json["trunk"], "resnet26");
+    assert_eq!(json["scheme"], "adaptive-attention");
+    assert_eq!(json["visual_domains"][0]["data"], "shapes");
+    assert_eq!(json["predicted_equals_observed"], true);
+}
+
+/// The form of a report, from its first line.
+#[track_caller]
+fn assert_form(text: &str, format: &str, args: &[&str]) {
+    let what = format!("trunkline {} --format {format}", args.join(" "));
+    assert!(text.ends_with('\n'), "{what} ends its last line");
+    match format {
+        "json" => assert!(serde_json::from_str::<Value>(text).is_ok(), "{what}"),
+        "md" => assert!(text.starts_with("## "), "{what}: {text}"),
+        "table" => assert!(!text.starts_with('#') && text.contains('\n'), "{what}: {text}"),
+        "csv" => {
+            let mut reader = csv::Reader::from_reader(text.as_bytes());
+            let columns = reader.headers().unwrap().len();
+            let rows: Vec<_> = reader.records().map(|r| r.unwrap_or_else(|e| panic!("{what}: {e}"))).collect();
+            assert!(columns > 0 && !rows.is_empty() && rows.iter().all(|r| r.len() == columns), "{what}: {text}");
+        }
+        _ => unreachable!(),
+    }
+}
+
+#[test]
+fn every_command_speaks_every_form() {
+    let scratch = Scratch::new();
+    let system = scratch.file("system.toml", system("trunk"));
+    let mut commands = vec![
+        quick(&[]),
+        quick(&["--measured", "--compare", "cpu", "--data", "synth:shapes", "--data", "synth:gratings"]),
+        vec!["account"],
+        vec!["account", "--trunk", "resnet8", "--scheme", "parallel"],
+        vec!["account", "--paper", "aswani-table3"],
+        vec!["hw", "list"],
+        vec!["hw", "show", "h200-sxm"],
+        vec!["hw", "show", "asic-h200-pcie"],
+        vec!["hw", "check", &system],
+        vec!["devices"],
+        vec!["inspect", "resnet26"],
+    ];
+    let model = common::shared(RESNET8).map(|p| p.display().to_string());
+    let golden = model.as_ref().map(|m| m.replace(".tflite", ".golden.npz"));
+    if let (Some(model), Some(golden)) = (&model, &golden) {
+        commands.push(vec!["inspect", model]);
+        commands.push(vec!["account", "--trunk", model]);
+        commands.push(vec!["verify", model, "--golden", golden]);
+    }
+    for args in commands {
+        for format in FORMATS {
+            assert_form(&trunkline(&[&args[..], &["--format", format]].concat()).done(), format, &args);
+        }
+        assert_eq!(
+            trunkline(&args).done().lines().next(),
+            trunkline(&[&args[..], &["--format", "table"]].concat()).done().lines().next()
+        );
+    }
+}
+
+#[test]
+fn help_is_there_for_every_command_and_names_what_there_is() {
+    let commands: [&[&str]; 9] = [
+        &["run"],
+        &["account"],
+        &["verify"],
+        &["hw"],
+        &["hw", "list"],
+        &["hw", "show"],
+        &["hw", "check"],
+        &["devices"],
+        &["inspect"],
+    ];
+    for command in commands {
+        let long = trunkline(&[command, &["--help"]].concat()).done();
+        assert!(long.contains("Usage: trunkline") && long.contains(command[0]), "{long}");
+        assert_eq!(long, trunkline(&[&["help"], command].concat()).done());
+        trunkline(&[command, &["-h"]].concat()).done();
+    }
+    let all = trunkline(&["--help"]).done();
+    assert!(["run", "account", "verify", "hw", "devices", "inspect", "Exit codes"].iter().all(|c| all.contains(c)));
+    let run = trunkline(&["run", "--help"]).done();
+    assert!(SCHEMES.iter().all(|s| run.contains(s)), "{run}");
+    for word in ["resnet26", "resnet8", "cifar10:DIR", "cifar10-jpeg:", "synth:NAME", "before-each-stage", "half"] {
+        assert!(run.contains(word), "{word}: {run}");
+    }
+    assert!(trunkline(&["--version"]).done().starts_with("trunkline "));
+    // Asked for nothing, it says what could be asked for.
+    let nothing = trunkline(&[]);
+    assert_eq!((nothing.code, nothing.stdout.as_str()), (2, ""));
+    assert!(nothing.stderr.contains("Usage: trunkline <COMMAND>"));
+}
+
+// ---- JSON ---------------------------------------------------------------------------------------
+
+/// Every key that other tools read, and what it holds.
+const REPORT_KEYS: &[(&str, &str)] = &[
+    ("schema", "text"),
+    ("trunk", "text"),
+    ("scheme", "text"),
+    ("sites", "text"),
+    (
+        "params",
+        "total:count trainable:count total_without_head:count trainable_without_head:count trainable_percent:number",
+    ),
+    ("macs", "trunk:count adapter:count host:count total:count"),
+    ("connections", "tap_out:count tap_in:count total:count unfiltered:count"),
+    ("link", "payload_bytes:count wire_bytes:count transactions:count busy_ps:count"),
+    ("time", "latency_ps:count throughput_per_s:number bottleneck:text lower_bound:flag"),
+    (
+        "energy_pj",
+        "trunk:number adapter:number host:number link:number memory:number idle:number total:number low:number high:number lower_bound:flag",
+    ),
+    ("confidence", "text"),
+    ("unknown", "texts"),
+];
+const TAP_KEYS: &str = "name:text direction:text phase:text shape:shape elements:count bits:count bytes:count";
+
+fn is(value: &Value, kind: &str) -> bool {
+    match kind {
+        "text" => value.as_str().is_some_and(|s| !s.is_empty()),
+        "count" => value.is_u64(),
+        "number" => value.as_f64().is_some_and(f64::is_finite),
+        "flag" => value.is_boolean(),
+        "texts" => value.as_array().is_some_and(|l| l.iter().all(Value::is_string)),
+        "shape" => ["h", "w", "c"].iter().all(|k| value[k].is_u64()),
+        "sha256" => value.as_str().is_some_and(|s| s.len() == 64 && s.chars().all(|c| c.is_ascii_hexdigit())),
+        _ => panic!("{kind} is no kind"),
+    }
+}
+
+#[track_caller]
+fn assert_keys(value: &Value, keys: &str, what: &str) {
+    for (key, kind) in keys.split(' ').map(|k| k.split_once(':').unwrap()) {
+        let found = value.get(key).unwrap_or_else(|| panic!("{what} has no key '{key}'"));
+        assert!(is(found, kind), "{what}.{key} should be a {kind}, is {found}");
+    }
+}
+
+#[track_caller]
+fn assert_report(json: &Value, what: &str) {
+    for (key, holds) in REPORT_KEYS {
+        let value = json.get(key).unwrap_or_else(|| panic!("{what} has no key '{key}'"));
+        if holds.contains(':') {
+            assert_keys(value, holds, &format!("{what}: {key}"));
+        } else {
+            assert!(is(value, holds), "{what}: {key} should be {holds}, is {value}");
+        }
+    }
+    let taps = json["taps"].as_array().unwrap_or_else(|| panic!("{what} has no list of taps"));
+    assert!(!taps.is_empty(), "{what}");
+    for tap in taps {
+        assert_keys(tap, TAP_KEYS, &format!("{what}: tap"));
+        assert!(["tap-out", "tap-in"].contains(&tap["direction"].as_str().unwrap()), "{tap}");
+        assert!(["forward", "backward", "update", "switch"].contains(&tap["phase"].as_str().unwrap()), "{tap}");
+    }
+}
+
+#[test]
+fn the_json_of_a_run_has_the_agreed_keys() {
+    for scheme in SCHEMES {
+        let json = trunkline(&quick(&["--scheme", scheme, "--format", "json"])).json();
+        assert_report(&json, scheme);
+        assert_eq!(json["scheme"], scheme);
+        assert!(is(&json["outputs_sha256"], "sha256"), "{}", json["outputs_sha256"]);
+        assert!(json["accuracy"].as_f64().is_some_and(|a| (0.0..=1.0).contains(&a)), "{}", json["accuracy"]);
+        assert_eq!(json["predicted_equals_observed"], true);
+        assert!(json.get("measured").is_none(), "only with --measured");
+    }
+}
+
+#[test]
+fn measured_time_is_there_only_when_asked_for() {
+    let json = trunkline(&quick(&["--measured", "--format", "json"])).json();
+    assert_keys(&json["measured"], "wall_s:number images_per_s:number threads:count micro_batch:count", "measured");
+    let table = trunkline(&quick(&["--measured"])).done();
+    assert!(table.contains("measured on this machine"), "{table}");
+}
+
+#[test]
+fn accuracy_is_null_where_nothing_is_computed() {
+    let json = trunkline(&["run", "--trunk", "resnet8", "--batch", "2", "--device", "null", "--format", "json"]).json();
+    assert!(json.as_object().unwrap().contains_key("accuracy") && json["accuracy"].is_null(), "{}", json["accuracy"]);
+}
+
+#[test]
+fn the_json_of_accounts_is_a_list_of_rows_with_the_agreed_keys() {
+    let json = trunkline(&["account", "--format", "json"]).json();
+    let names: Vec<&str> = json.as_array().unwrap().iter().map(|r| r["scheme"].as_str().unwrap()).collect();
+    assert_eq!(names, SCHEMES);
+    for row in json.as_array().unwrap() {
+        assert_report(row, row["scheme"].as_str().unwrap());
+        assert!(row.get("outputs_sha256").is_none(), "nothing was run");
+    }
+    let args = ["account", "--trunk", "resnet8", "--scheme", "head-only,adaptive-attention:m=3,gate=2sigmoid,parallel"];
+    let some = trunkline(&[&args[..], &["--classes", "5", "--input", "24", "--format", "json"]].concat()).json();
+    let names: Vec<&Value> = some.as_array().unwrap().iter().map(|r| &r["scheme"]).collect();
+    assert_eq!(names, ["head-only", "adaptive-attention:m=3,gate=2sigmoid", "parallel"]);
+    assert_eq!((&some[0]["classes"], &some[0]["input"]["h"]), (&5.into(), &24.into()));
+    // One row is a list too.
+    assert_eq!(trunkline(&["account", "--scheme", "parallel", "--format", "json"]).json().as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn the_paper_is_a_list_of_forty_cells() {
+    let json = trunkline(&["account", "--paper", "aswani-table3", "--format", "json"]).json();
+    let cells = json.as_array().unwrap();
+    assert_eq!(cells.len(), 40);
+    for cell in cells {
+        let keys: Vec<&String> = cell.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["row", "column", "printed", "computed", "match"]);
+        assert_keys(cell, "row:text column:text printed:text computed:number match:text", "cell");
+    }
+    let count = |how: &str| cells.iter().filter(|c| c["match"] == how).count();
+    assert_eq!((count("rounds"), count("truncates"), count("differs")), (36, 3, 1));
+    let table = trunkline(&["account", "--paper", "aswani-table3"]).done();
+    assert!(table.contains("36 of 40 cells by rounding, 39 by rounding or truncation"), "{table}");
+}
+
+#[test]
+fn mac_rules_differ_and_nothing_else_does() {
+    let rule = |rule| {
+        let args = ["account", "--scheme", "parallel", "--mac-rule", rule, "--format", "json"];
+        trunkline(&args).json()[0].clone()
+    };
+    let [conv, ptflops, nettailor] = ["conv", "ptflops", "nettailor"].map(rule);
+    let total = |row: &Value| row["macs"]["total"].as_u64().unwrap();
+    assert!(total(&ptflops) > total(&nettailor) && total(&nettailor) > total(&conv));
+    assert_eq!((&conv["taps"], &conv["time"]), (&ptflops["taps"], &ptflops["time"]));
+}
+
+#[test]
+fn verify_and_the_lists_have_json_of_their_own() {
+    let list = trunkline(&["hw", "list", "--format", "json"]).json();
+    let of = |kind: &str| list["models"].as_array().unwrap().iter().filter(|m| m["kind"] == kind).count();
+    assert!(of("trunk") >= 2 && of("adapter") >= 2 && of("link") >= 2 && of("system") >= 2, "{list}");
+    for model in list["models"].as_array().unwrap() {
+        let name = model["name"].as_str().unwrap();
+        let shown = trunkline(&["hw", "show", name, "--format", "json"]).json();
+        assert_eq!((&shown["sheet"]["name"], &shown["sheet"]["kind"]), (&model["name"], &model["kind"]));
+        for figure in shown["figures"].as_array().unwrap() {
+            assert!(figure["value"].is_null() || is(&figure["source"], "text"), "{name}: {figure} has no source");
+        }
+    }
+    let devices = trunkline(&["devices", "--format", "json"]).json();
+    let names: Vec<&Value> = devices["devices"].as_array().unwrap().iter().map(|d| &d["name"]).collect();
+    assert!(names.iter().any(|n| **n == "cpu") && names.iter().any(|n| **n == "null"), "{devices}");
+    let inspected = trunkline(&["inspect", "resnet26", "--format", "json"]).json();
+    assert_eq!(inspected["stages"].as_array().unwrap().len(), 3);
+    assert_eq!(inspected["layers"].as_array().unwrap().iter().filter(|l| l["op"] == "conv2d").count(), 25);
+}
+
+// ---- wrong flags: exit 2 --------------------------------------------------------------------------
+
+#[test]
+fn wrong_flags_are_refused_with_what_would_be_right() {
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["run", "--bogus"], &["--bogus"]),
+        (&["frobnicate"], &["frobnicate"]),
+        (&["run", "extra"], &["extra"]),
+        (&["run", "--format", "yaml"], &["yaml", "table", "md", "csv", "json"]),
+        (&["run", "--batch", "0"], &["--batch", "at least 1"]),
+        (&["run", "--batch", "-1"], &["--batch", "whole number"]),
+        (&["run", "--batch", "many"], &["--batch", "many", "whole number"]),
+        (&["run", "--batch", "99999999999999999999999"], &["--batch", "whole number"]),
+        (&["run", "--micro-batch", "0"], &["--micro-batch", "at least 1"]),
+        (&["run", "--tap-bits", "12"], &["--tap-bits", "8 or 16"]),
+        (&["run", "--threads", "-2"], &["--threads", "whole number"]),
+        (&["run", "--threads", "5000"], &["--threads", "1024"]),
+        (&["run", "--seed", "-1"], &["--seed", "whole number"]),
+        (&["run", "--input", "0"], &["--input", "at least 1"]),
+        (&["run", "--input", "5000"], &["5000", "2048"]),
+        (&["run", "--batch-norm", "host"], &["host", "frozen", "registers"]),
+        (&["run", "--sites", ","], &["before-each-stage", "half"]),
+        (&["run", "--sites", "nowhere"], &["nowhere", "before:1"]),
+        (&["run", "--sites", "before:9"], &["before:9", "before:1..3"]),
+        (&["run", "--sites", "half"], &["half", "stage boundaries"]),
+        (&["run", "--scheme", "parallel", "--sites", "no-conv"], &["no-conv", "stem", "s3b4c2"]),
+        (&["run", "--scheme", "parallel", "--sites", "stem,stem"], &["stem", "twice"]),
+        (&["run", "--scheme", "parallel", "--sites", "before-each-stage"], &["before-each-stage", "convolutions"]),
+        (&["run", "--scheme", "head-only", "--sites", "all"], &["head-only", "no sites"]),
+        (&["run", "--scheme", "prompt-tuning"], &["prompt-tuning", "adaptive-attention"]),
+        (&["run", "--scheme", ""], &["adaptive-attention"]),
+        (&["run", "--scheme", "head-only,parallel"], &["head-only,parallel"]),
+        (&["run", "--scheme", "adaptive-attention:m=0"], &["m=0", "c/N"]),
+        (&["run", "--scheme", "adaptive-attention:m=-1"], &["m=-1", "c/N"]),
+        (&["run", "--scheme", "adaptive-attention:gate=relu"], &["gate=relu", "2sigmoid"]),
+        (&["run", "--scheme", "adaptive-attention:return=all"], &["return=all", "mask", "map"]),
+        (&["run", "--scheme", "adaptive-attention:k=3"], &["'k'", "gate=sigmoid|2sigmoid"]),
+        (&["run", "--scheme", "adaptive-attention:gate"], &["'gate'", "key=value"]),
+        (&["run", "--scheme", "adaptive-attention:m=2,m=3"], &["'m'", "twice"]),
+        (&["run", "--scheme", "parallel:init=one"], &["init=one", "he, zero"]),
+        (&["run", "--scheme", "head-only:m=2"], &["head-only", "'m'"]),
+        (&["run", "--system", "mainframe"], &["mainframe", "asic-h200-pcie", ".toml"]),
+        (&["run", "--system", "h200-sxm"], &["h200-sxm", "asic-h200-pcie"]),
+        (&["run", "--device", "abacus"], &["abacus", "cpu", "null"]),
+        (&["run", "--device", ""], &["cpu", "null"]),
+        (&["run", "--device", "cpu", "--compare", "abacus"], &["abacus", "cpu", "null"]),
+        (&["run", "--trunk", "resnet999"], &["resnet999", "resnet26", "resnet8"]),
+        (&["run", "--trunk", ""], &["resnet26", "resnet8"]),
+        (&["run", "--trunk", "resnet26:depth=3"], &["depth", "width, classes, input"]),
+        (&["run", "--trunk", "resnet26:width=0"], &["width 0"]),
+        (&["run", "--trunk", "resnet26:width=nan"], &["NaN"]),
+        (&["run", "--trunk", "resnet26:width"], &["'width'", "key=value"]),
+        (&["run", "--input", "1"], &["resnet26", "1x1"]),
+        (&["run", "--data", "imagenet:/x"], &["imagenet", "cifar10:DIR", "synth:NAME"]),
+        (&["run", "--data", ""], &["cifar10:DIR"]),
+        (&["run", "--data", "cifar10"], &["cifar10:DIR"]),
+        (&["run", "--data", "synth:clouds"], &["clouds", "gratings, shapes"]),
+        (&["run", "--data", "synth:shapes:hue=3"], &["hue", "count, size, seed"]),
+        (&["run", "--data", "synth:shapes:count=0"], &["count=0"]),
+        (&["account", "--scheme", "head-only,nope"], &["nope", "adaptive-attention"]),
+        (&["account", "--scheme", "head-only,"], &["adaptive-attention"]),
+        (&["account", "--sites", "nowhere"], &["nowhere"]),
+        (&["account", "--classes", "0"], &["--classes", "at least 1"]),
+        (&["account", "--classes", "1000000"], &["1000000", "100000"]),
+        (&["account", "--mac-rule", "flops"], &["flops", "conv, ptflops, nettailor"]),
+        (&["account", "--paper", "resnet"], &["resnet", "aswani-table3"]),
+        (&["account", "--paper", "aswani-table3", "--scheme", "parallel"], &["--paper", "--scheme"]),
+        (&["account", "--paper", "aswani-table3", "--classes", "3"], &["--paper", "--classes"]),
+        (&["verify"], &["--golden", "MODEL"]),
+        (&["verify", "x.tflite"], &["--golden"]),
+        (&["verify", "x.tflite", "--golden", "x.npz", "--profile", "cmsis"], &["cmsis", "tflite-ref, tflm"]),
+        (&["hw", "show", "abacus"], &["abacus", "h200-sxm", ".toml"]),
+        (&["hw", "check", "h200-sxm"], &["h200-sxm", "hw show"]),
+        (&["hw", "show"], &["NAME|FILE"]),
+        (&["inspect"], &["FILE|ZOO"]),
+        (&["inspect", "resnet999"], &["resnet999", "resnet26"]),
+        (&["devices", "extra"], &["extra"]),
+    ];
+    for (args, words) in cases {
+        trunkline(args).refused(2, words);
+    }
+}
+
+// ---- wrong files: exit 1 --------------------------------------------------------------------------
+
+#[test]
+fn wrong_model_files_are_refused_by_name() {
+    let scratch = Scratch::new();
+    let garbage = scratch.file("garbage.tflite", "this is no model, whatever its name says");
+    let magic = scratch.file("magic.tflite", [&[0xff; 4], &b"TFL3"[..], &[0xff; 64]].concat());
+    let toml = scratch.file("model.toml", "schema = 1");
+    let cases = [
+        (scratch.path("absent.tflite"), "No such file"),
+        (scratch.path(""), "not a regular file"),
+        (scratch.file("empty.tflite", ""), "not a TFLite model"),
+        (garbage, "TFL3"),
+        (magic, ""),
+        (toml, "TFL3"),
+    ];
+    for (path, why) in &cases {
+        for args in [&["run", "--trunk", path][..], &["account", "--trunk", path], &["inspect", path]] {
+            trunkline(args).refused(1, &[path.as_str(), why]);
+        }
+        trunkline(&["verify", path, "--golden", "x.npz"]).refused(1, &[path.as_str(), why]);
+    }
+    assert!(scratch.files().len() == 4, "nothing was written: {:?}", scratch.files());
+}
+
+#[test]
+fn a_model_that_is_cut_short_is_refused_wherever_it_is_cut() {
+    let scratch = Scratch::new();
+    let mut models = vec![tiny::sample().build()];
+    models.extend(common::shared(RESNET8).map(|path| fs::read(path).unwrap()));
+    for bytes in models {
+        for keep in [1, 4, 7, 8, 9, 20, 100, bytes.len() / 4, bytes.len() / 2, bytes.len() * 9 / 10] {
+            let path = scratch.file("cut.tflite", &bytes[..keep.min(bytes.len() - 1)]);
+            trunkline(&["inspect", &path]).refused(1, &["cut.tflite"]);
+            trunkline(&["run", "--trunk", &path, "--batch", "1"]).refused(1, &["cut.tflite"]);
+        }
+    }
+}
+
+/// Replaces the first place where `find` stands.
+fn replaced(bytes: &[u8], find: &[u8], with: &[u8]) -> Vec<u8> {
+    let at = bytes.windows(find.len()).position(|w| w == find).expect("the bytes to be replaced are there");
+    [&bytes[..at], with, &bytes[at + find.len()..]].concat()
+}
+
+fn words(words: [i32; 4]) -> Vec<u8> {
+    words.iter().flat_map(|w| w.to_le_bytes()).collect()
+}
+
+#[test]
+fn a_model_that_claims_huge_shapes_is_refused_without_making_room_for_them() {
+    let Some(path) = common::shared(RESNET8) else { return };
+    let bytes = fs::read(path).unwrap();
+    let scratch = Scratch::new();
+    for shape in [
+        [1, i32::MAX, i32::MAX, 3],
+        [1, 1 << 20, 1 << 20, 3],
+        [i32::MAX, 32, 32, 3],
+        [1, 32, 32, i32::MAX],
+        [1, -32, 32, 3],
+        [1, 0, 32, 3],
+        [1, 60_000, 60_000, 3],
+    ] {
+        let huge = scratch.file("huge.tflite", replaced(&bytes, &words([1, 32, 32, 3]), &words(shape)));
+        let started = Instant::now();
+        limited(&["inspect", &huge]).refused(1, &["huge.tflite"]);
+        limited(&["account", "--trunk", &huge, "--scheme", "head-only"]).refused(1, &["huge.tflite"]);
+        assert!(started.elapsed() < Duration::from_secs(10), "{shape:?} took {:?}", started.elapsed());
+    }
+}
+
+/// Runs the program in 2 GiB of address space, where that can be asked for.
+fn limited(args: &[&str]) -> Ran {
+    if cfg!(not(target_os = "linux")) {
+        return trunkline(args);
+    }
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -v 2097152; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_trunkline")]);
+    let output = command.args(args).env("NODEVICE_SELECT", "1").output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let code = output.status.code().expect("ended by itself, not by a signal");
+    Ran { args: args.join(" "), code, stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+#[test]
+fn a_model_of_fixed_size_is_not_built_anew() {
+    let Some(path) = common::shared(RESNET8) else { return };
+    let path = path.display().to_string();
+    trunkline(&["run", "--trunk", &path, "--input", "64"]).refused(2, &["--input 64", "32x32x3", "zoo"]);
+}
+
+#[test]
+fn a_float_model_is_refused_with_the_way_out() {
+    let Some(path) = common::shared("models/mlperf_tiny/pretrainedResnet.tflite") else { return };
+    let path = path.display().to_string();
+    trunkline(&["run", "--trunk", &path]).refused(1, &[&path, "input_1", "full-integer quantisation"]);
+}
+
+#[test]
+fn images_that_a_trunk_cannot_take_are_refused() {
+    let Some(path) = common::shared("models/mlperf_tiny/ad01_int8.tflite") else { return };
+    let path = path.display().to_string();
+    trunkline(&["run", "--trunk", &path]).refused(2, &["before-each-stage", "ad01_int8", "no such stage"]);
+    trunkline(&["run", "--trunk", &path, "--scheme", "head-only"]).refused(1, &["3 channels", "640"]);
+}
+
+#[test]
+fn wrong_data_is_refused_by_name() {
+    let scratch = Scratch::new();
+    let folder = scratch.path("");
+    let zip = scratch.file("x.zip", "no zip");
+    trunkline(&["run", "--data", "cifar10:/nowhere/at/all"]).refused(1, &["/nowhere/at/all", "No such file"]);
+    trunkline(&["run", "--data", &format!("cifar10:{folder}")]).refused(1, &[&folder, "labels.txt"]);
+    trunkline(&["run", "--data", &format!("cifar10-jpeg:{zip}")]).refused(1, &["x.zip"]);
+    trunkline(&["run", "--data", &format!("cifar10-jpeg:{folder}")]).refused(1, &[&folder, "zip"]);
+}
+
+/// A system file of built-in parts.
+fn system(rounds: &str) -> String {
+    format!(
+        "schema = \"hw_models/system/1\"\nname = \"mine\"\ntrunk = \"fixed-weight-16nm\"\nadapter = \"h200-sxm\"\n\
+         link = \"pcie-gen3-x8\"\nlaunch_api = \"vulkan\"\ntap_in_rounds = \"{rounds}\"\n"
+    )
+}
+
+#[test]
+fn wrong_hardware_files_are_refused_with_file_and_line() {
+    let scratch = Scratch::new();
+    let good = system("adapter");
+    let cases: Vec<(String, &str)> = vec![
+        ("[[[".into(), ":1"),
+        (String::new(), "hw_models/system/1"),
+        ("schema = \"hw_models/system/2\"".into(), "hw_models/system/1"),
+        (good.replace("mine", "mine\"\nname = \"twice"), ":3: name: duplicate key"),
+        (good.replace("launch_api", "launch"), "launch"),
+        (good.replace("link = \"pcie-gen3-x8\"\n", ""), "link"),
+        (good.replace("= \"adapter\"", "= \"nobody\""), "nobody"),
+        (good.replace("vulkan", "morse"), "morse"),
+        (good.replace("pcie-gen3-x8", "carrier-pigeon"), "carrier-pigeon"),
+        (good.replace("\"mine\"", "3"), "name"),
+        ("\u{0}\u{1}\u{2}".into(), ":1"),
+    ];
+    for (text, word) in cases {
+        let path = scratch.file("wrong.toml", &text);
+        let words: &[&str] = if word == "carrier-pigeon" { &[word, "pcie-gen3-x8"] } else { &["wrong.toml", word] };
+        trunkline(&["hw", "check", &path]).refused(1, words);
+        trunkline(&["account", "--system", &path]).refused(1, words);
+        trunkline(&["run", "--batch", "1", "--system", &path]).refused(1, words);
+    }
+    let binary = scratch.file("binary.toml", [0xff, 0xfe, 0x00, 0x80]);
+    trunkline(&["hw", "check", &binary]).refused(1, &["binary.toml", "UTF-8"]);
+    let folder = scratch.path("");
+    trunkline(&["hw", "check", &folder]).refused(1, &[&folder, "not a file", ".toml"]);
+    trunkline(&["hw", "show", &folder]).refused(2, &[&folder, ".toml"]);
+    trunkline(&["hw", "check", &scratch.path("absent.toml")]).refused(1, &["absent.toml", "No such file"]);
+    trunkline(&["run", "--system", &scratch.path("absent.toml")]).refused(1, &["absent.toml", "No such file"]);
+}
+
+#[test]
+fn figures_need_a_number_and_a_source() {
+    let scratch = Scratch::new();
+    let memory = |figure: &str| {
+        format!(
+            "schema = \"hw_models/memory/1\"\nname = \"mine\"\nkind = \"dram\"\ncapacity_b = {figure}\n\
+             [sources]\nme = \"read off the board\"\n"
+        )
+    };
+    let good = scratch.file("mine.toml", memory("{ v = 1024, src = \"me\", conf = \"measured\" }"));
+    assert!(trunkline(&["hw", "check", &good]).done().contains("memory mine: sound"));
+    assert!(trunkline(&["hw", "show", &good]).done().contains("[1] read off the board"));
+    for figure in [
+        "{ v = nan, src = \"me\", conf = \"measured\" }",
+        "{ v = inf, src = \"me\", conf = \"measured\" }",
+        "{ v = -1024, src = \"me\", conf = \"measured\" }",
+        "{ v = 1024, src = \"you\", conf = \"measured\" }",
+        "{ v = 1024, conf = \"measured\" }",
+        "{ v = 1024, src = \"me\", conf = \"certain\" }",
+        "{ v = 1024, v = 2048, src = \"me\", conf = \"measured\" }",
+        "1024",
+    ] {
+        let path = scratch.file("mine.toml", memory(figure));
+        trunkline(&["hw", "check", &path]).refused(1, &["mine.toml:4", "capacity_b"]);
+    }
+}
+
+#[test]
+fn wrong_goldens_are_refused_by_name() {
+    let Some(model) = common::shared(RESNET8) else { return };
+    let scratch = Scratch::new();
+    let other = model.with_file_name("kws_ref_model.golden.npz").display().to_string();
+    let layers = model.with_file_name("pretrainedResnet_quant.golden_layers.npz").display().to_string();
+    let model = model.display().to_string();
+    let cases: [(String, &[&str]); 6] = [
+        (scratch.path("absent.npz"), &["absent.npz", "No such file"]),
+        (scratch.file("empty.npz", ""), &["empty.npz"]),
+        (scratch.file("garbage.npz", "PK\u{3}\u{4}garbage"), &["garbage.npz"]),
+        (scratch.path("."), &["archive"]),
+        (other, &["kws_ref_model.golden.npz", "inputs", "32x32x3"]),
+        (layers, &["golden_layers.npz", "litert_ref, tflm"]),
+    ];
+    for (golden, words) in &cases {
+        trunkline(&["verify", &model, "--golden", golden]).refused(1, words);
+    }
+}
+
+// ---- verify: exit 0 and 3 -------------------------------------------------------------------------
+
+#[test]
+fn verify_passes_on_a_sound_model_under_each_runtime() {
+    let Some(model) = common::shared(RESNET8) else { return };
+    let golden = model.with_extension("golden.npz").display().to_string();
+    let model = model.display().to_string();
+    let json = trunkline(&["verify", &model, "--golden", &golden, "--format", "json"]).json();
+    let verdicts = json["verdicts"].as_array().unwrap();
+    let of = |key: &str| verdicts.iter().map(|v| v[key].as_str().unwrap().to_string()).collect::<Vec<_>>();
+    assert_eq!(
+        (of("reference"), of("profile")),
+        (vec!["litert_ref".into(), "tflm".into()], vec!["tflite-ref".into(), "tflm".into()])
+    );
+    assert!(verdicts[0]["layers"].as_u64() > Some(0));
+    for verdict in verdicts {
+        assert!(verdict["differing"] == 0 && verdict["first"].is_null() && verdict["codes"].as_u64() > Some(0));
+    }
+    let one = trunkline(&["verify", &model, "--golden", &golden, "--profile", "tflm", "--format", "json"]).json();
+    assert_eq!(one["verdicts"].as_array().unwrap().len(), 1);
+}
+
+/// A copy of the trained ResNet-8 with one weight changed.
+fn with_a_flipped_weight(scratch: &Scratch, model: &Path) -> String {
+    let mut bytes = fs::read(model).unwrap();
+    // Inside the weights of a convolution in the middle of the network, far from any table of the file.
+    bytes[60_000] ^= 0x55;
+    scratch.file("flipped.tflite", bytes)
+}
+
+#[test]
+fn verify_ends_with_3_and_names_layer_index_and_both_codes() {
+    let Some(model) = common::shared(RESNET8) else { return };
+    let scratch = Scratch::new();
+    let flipped = with_a_flipped_weight(&scratch, &model);
+    let golden = model.with_extension("golden.npz").display().to_string();
+    for format in FORMATS {
+        let ran = trunkline(&["verify", &flipped, "--golden", &golden, "--format", format]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (3, ""), "{format}");
+        assert!(ran.stdout.contains("conv2d_"), "{format}: {}", ran.stdout);
+    }
+    let table = trunkline(&["verify", &flipped, "--golden", &golden]).stdout;
+    let line = table.lines().find(|l| l.contains("first difference")).unwrap_or_else(|| panic!("{table}"));
+    for word in ["layer 'conv2d_", "input 0", "index ", "recorded ", "computed "] {
+        assert!(line.contains(word), "{line}");
+    }
+    let out = scratch.path("verdict.json");
+    let ran = trunkline(&["verify", &flipped, "--golden", &golden, "--format", "json", "--out", &out]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (3, ""));
+    let json: Value = serde_json::from_str(&fs::read_to_string(out).unwrap()).unwrap();
+    let first = &json["verdicts"][0]["first"];
+    assert_keys(first, "array:text layer:text input:count index:count", "first");
+    assert!(first["recorded"].is_i64() && first["recorded"] != first["computed"], "{first}");
+}
+
+// ---- where reports go -----------------------------------------------------------------------------
+
+#[test]
+fn out_writes_the_whole_report_and_nothing_else() {
+    let scratch = Scratch::new();
+    for format in FORMATS {
+        let out = scratch.path("report");
+        let printed = trunkline(&quick(&["--format", format])).done();
+        let ran = trunkline(&quick(&["--format", format, "--out", &out]));
+        assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", ""));
+        assert_eq!(fs::read_to_string(&out).unwrap(), printed, "{format}: the second replaces the first");
+    }
+    assert_eq!(scratch.files().len(), 1, "{:?}", scratch.files());
+    // Without a folder in front it goes where the program runs.
+    let here = command(&["devices", "--out", "here.txt"]).current_dir(scratch.0.path()).status().unwrap();
+    assert!(here.success() && scratch.files().len() == 2);
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_refused_before_the_work() {
+    let scratch = Scratch::new();
+    let (missing, folder) = (scratch.path("missing/report.txt"), scratch.path("."));
+    let below_a_file = format!("{}/report.txt", scratch.file("file", "x"));
+    // So much work that the test would notice.
+    let long = ["run", "--trunk", "resnet26", "--input", "224", "--batch", "100000"];
+    let started = Instant::now();
+    for (out, why) in [(&missing, "no folder"), (&folder, "is a folder"), (&below_a_file, "")] {
+        trunkline(&[&long[..], &["--out", out]].concat()).refused(1, &["cannot write", out, why]);
+        trunkline(&["account", "--out", out]).refused(1, &["cannot write", out, why]);
+        trunkline(&["devices", "--out", out]).refused(1, &["cannot write", out, why]);
+    }
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+    assert_eq!(fs::read_to_string(scratch.path("file")).unwrap(), "x");
+    assert_eq!(scratch.files().len(), 1, "{:?}", scratch.files());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_that_may_not_be_written_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = Scratch::new();
+    let locked = scratch.path("locked");
+    fs::create_dir(&locked).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o555)).unwrap();
+    if fs::write(format!("{locked}/probe"), "").is_ok() {
+        println!("SKIPPED: this user may write anywhere");
+        return;
+    }
+    let out = format!("{locked}/report.txt");
+    trunkline(&["account", "--out", &out]).refused(1, &["cannot write", &out, "ermission denied"]);
+}
+
+#[test]
+fn a_failed_run_leaves_an_older_report_as_it_was() {
+    let scratch = Scratch::new();
+    let out = scratch.file("report.txt", "the older report");
+    trunkline(&["run", "--data", "cifar10:/nowhere", "--out", &out]).refused(1, &["/nowhere"]);
+    trunkline(&["run", "--scheme", "nope", "--out", &out]).refused(2, &["nope"]);
+    assert_eq!(fs::read_to_string(&out).unwrap(), "the older report");
+    assert_eq!(scratch.files().len(), 1, "{:?}", scratch.files());
+}
+
+#[cfg(unix)]
+#[test]
+fn links_and_devices_stay_what_they_are() {
+    use std::os::unix::fs::{FileTypeExt, symlink};
+    let scratch = Scratch::new();
+    let target = scratch.file("target.txt", "old");
+    let link = scratch.path("link.txt");
+    symlink(&target, &link).unwrap();
+    assert_eq!(trunkline(&["devices", "--out", &link]).code, 0);
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(fs::read_to_string(&target).unwrap().contains("adapter devices"));
+    assert_eq!(trunkline(&["devices", "--out", "/dev/null"]).code, 0);
+    assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    // As `--out >(less)` of a shell is.
+    assert!(trunkline(&["devices", "--out", "/dev/stdout"]).done().contains("adapter devices"));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    for args in [quick(&[]), vec!["account"], vec!["inspect", "resnet26", "--format", "json"], vec!["run", "--help"]] {
+        let mut child = command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stderr.is_empty(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error() {
+    let full = fs::File::create("/dev/full").unwrap();
+    let output = command(&["account"]).stdout(full).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.starts_with("error: cannot write to standard output: ") && stderr.lines().count() == 1, "{stderr}");
+}
+
+#[test]
+fn schemes_that_have_no_place_are_told_and_left_out() {
+    let Some(model) = common::shared("models/mlperf_tiny/ad01_int8.tflite") else { return };
+    let model = model.display().to_string();
+    let table = trunkline(&["account", "--trunk", &model]).done();
+    assert!(table.contains("left out: ") && table.contains("adaptive-attention"), "{table}");
+    let json = trunkline(&["account", "--trunk", &model, "--format", "json"]);
+    assert_eq!(json.code, 0);
+    assert!(json.stderr.lines().all(|l| l.starts_with("note: left out: ")) && json.stderr.lines().count() == 4);
+    let rows: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(rows.as_array().unwrap().len(), 2);
+    trunkline(&["account", "--trunk", &model, "--scheme", "parallel"]).refused(2, &["parallel", "ad01_int8"]);
+}
