@@ -75,7 +75,7 @@ fn measure(criterion: &mut Criterion, system: &System) {
             group.bench_function(scheme.name, |b| {
                 b.iter(|| {
                     let (trunk, tasks) = (trunk.clone(), vec![task.clone()]);
-                    let job = Job { trunk, request: request(scheme.name), tasks, system };
+                    let job = Job { trunk, request: request(scheme.name), tasks, calibration: vec![], system };
                     run(job, &settings, &|_| {}).expect("the main job")
                 });
             });

@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let scheme = SchemeSpec("adaptive-attention:gate=2sigmoid".into());
     let request = Request { scheme, sites: None, batch_norm: None, seed: 1 };
 
-    let job = Job { trunk, request, tasks: vec![task], system: &system };
+    let job = Job { trunk, request, tasks: vec![task], calibration: vec![], system: &system };
     let report = run(job, &Settings::default(), &|_| {})?;
 
     let account = &report.account;

@@ -18,7 +18,7 @@ fn report(trunk: &str, scheme: &str, (threads, micro_batch): (usize, usize), see
     let system = load_system("asic-h200-pcie").unwrap();
     let request = Request { scheme: SchemeSpec(scheme.into()), sites: None, batch_norm: None, seed };
     let settings = Settings { micro_batch, threads, device: "cpu".into(), ..Settings::default() };
-    run(Job { trunk, request, tasks, system: &system }, &settings, &|_| ()).unwrap()
+    run(Job { trunk, request, tasks, calibration: vec![], system: &system }, &settings, &|_| ()).unwrap()
 }
 
 fn assert_one_result(trunk: &str, scheme: &str) {

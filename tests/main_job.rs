@@ -64,7 +64,7 @@ fn report(trunk: &Trunk, request: Request, settings: &Settings) -> Result<RunRep
 fn on_system(trunk: &Trunk, request: Request, settings: &Settings, system: &str) -> Result<RunReport, ExperimentError> {
     let system = load_system(system).unwrap();
     let tasks = vec![images("synth:shapes", trunk, 3)];
-    run(Job { trunk: trunk.clone(), request, tasks, system: &system }, settings, &|_| ())
+    run(Job { trunk: trunk.clone(), request, tasks, calibration: vec![], system: &system }, settings, &|_| ())
 }
 
 /// What must hold of every report.
@@ -206,6 +206,7 @@ fn two_tasks_run_one_after_another_and_are_told_apart() {
         trunk: trunk.clone(),
         request: request("parallel"),
         tasks: specs.iter().map(|s| images(s, &trunk, 3)).collect(),
+        calibration: vec![],
         system: &system,
     };
     let both = run(job(&["synth:shapes", "synth:gratings"]), &settings(), &|_| ()).unwrap();
@@ -223,7 +224,7 @@ fn progress_is_told_of_every_image_once() {
     let system = load_system(SYSTEM).unwrap();
     let seen = std::sync::atomic::AtomicUsize::new(0);
     let tasks = vec![images("synth:shapes", &trunk, 5)];
-    let job = Job { trunk, request: request("head-only"), tasks, system: &system };
+    let job = Job { trunk, request: request("head-only"), tasks, calibration: vec![], system: &system };
     run(job, &settings(), &|n| {
         seen.fetch_add(n, std::sync::atomic::Ordering::Relaxed);
     })
@@ -284,7 +285,7 @@ fn run_with(
 
 fn outputs(trunk: &Trunk, placed: &Placed, bits: u8, set: &Dataset) -> Vec<Vec<u32>> {
     let program = prepared(trunk, placed, bits);
-    let taps = taps(placed, TapPrecision::codes(bits.into()));
+    let taps = taps(placed, TapPrecision::codes(bits.into())).unwrap();
     let outcome = run_with(trunk, placed, &program, &taps, set).unwrap();
     outcome.outputs.into_iter().map(|values| values.into_iter().map(f32::to_bits).collect()).collect()
 }
@@ -377,7 +378,7 @@ fn adapters_that_are_not_at_identity_do_change_codes() {
 fn with_tampered_taps(tamper: impl FnOnce(&mut Vec<Tap>)) -> Result<Outcome, RunError> {
     let trunk = calibrated(zoo("resnet8"));
     let placed = place(&trunk, &with_norm("parallel", BatchNormMode::Registers));
-    let mut taps = taps(&placed, TapPrecision::codes(8));
+    let mut taps = taps(&placed, TapPrecision::codes(8)).unwrap();
     tamper(&mut taps);
     run_with(&trunk, &placed, &prepared(&trunk, &placed, 8), &taps, &images("synth:shapes", &trunk, 3))
 }
@@ -460,7 +461,8 @@ fn a_device_that_is_not_there_is_refused_before_anything_runs() {
     let trunk = zoo("resnet8");
     for (device, compare) in [("no-such-device", None), ("cpu", Some("no-such-device".to_string()))] {
         let tasks = vec![images("synth:shapes", &trunk, 1)];
-        let job = Job { trunk: trunk.clone(), request: request("parallel"), tasks, system: &system };
+        let job =
+            Job { trunk: trunk.clone(), request: request("parallel"), tasks, calibration: vec![], system: &system };
         let settings = Settings { device: device.into(), compare, ..settings() };
         assert!(matches!(run(job, &settings, &unheard), Err(ExperimentError::Device(_))));
     }
@@ -520,7 +522,7 @@ fn accuracy(kind: &str, limit: usize) -> Option<f64> {
     let trunk = imported()?;
     let system = load_system(SYSTEM).unwrap();
     let tasks = vec![images(&format!("{kind}:{}", folder.display()), &trunk, limit)];
-    let job = Job { trunk, request: request("head-only"), tasks, system: &system };
+    let job = Job { trunk, request: request("head-only"), tasks, calibration: vec![], system: &system };
     let settings = Settings { threads: 0, micro_batch: 50, ..settings() };
     let report = experiment::run(job, &settings, &|_| ()).unwrap();
     assert_eq!(report.images, limit);

@@ -115,8 +115,10 @@ impl Account {
     fn paper(&self, cells: &[Cell]) -> Result<(), Failure> {
         let values: Vec<_> = cells.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
         let count = |m: Match| cells.iter().filter(|c| c.agreement == m).count();
-        let mut section =
-            Section::new("Aswani et al. 2021, Table 3", &["row", "column", "printed", "computed", "match"]);
+        let mut section = Section::new(
+            "Aswani et al. 2021, Table 3",
+            &["row", "column", "printed", "computed", "match", "unfiltered"],
+        );
         for cell in cells {
             let how = serde_json::to_value(cell.agreement)?;
             section.row([
@@ -125,6 +127,7 @@ impl Account {
                 cell.printed.clone(),
                 cell.computed.to_string(),
                 how.as_str().unwrap_or_default().into(),
+                cell.unfiltered.map_or(String::new(), |n| n.to_string()),
             ]);
         }
         section.note(format!(

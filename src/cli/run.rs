@@ -3,8 +3,8 @@
 use super::Failure;
 use super::output::Output;
 use super::values;
-use crate::data::{self, OpenOptions};
-use crate::experiment::run::{Job, Settings, run};
+use crate::data::{self, Dataset, OpenOptions};
+use crate::experiment::run::{CALIBRATION_IMAGES, Job, Settings, calibration_images, run};
 use crate::experiment::trunk::{Trunk, Wanted};
 use crate::hw::library;
 use crate::report;
@@ -71,19 +71,23 @@ impl Run {
     pub fn execute(&self) -> Result<(), Failure> {
         // What fails quickly goes before what takes long.
         self.output.check()?;
+        if self.threads > 0 {
+            // Decoding and calibration keep to the number too. Only the first setting counts, and
+            // there is none before.
+            rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global()?;
+        }
         let system = library::load_system(&self.system)?;
         // The trunk's input size decides how images come; their classes decide its head.
         let bare = Trunk::open(&self.trunk, Wanted { input: self.input, classes: None, seed: self.seed })?;
         let shape = bare.graph.shape(bare.graph.input);
-        let options = |spec: &str| OpenOptions {
-            limit: self.batch.or(spec.starts_with("synth:").then_some(SYNTHETIC_IMAGES)),
-            seed: self.seed,
-            size: Some([shape.h, shape.w]),
-        };
-        let tasks = self.data.iter().map(|s| data::open(s, &options(s))).collect::<Result<Vec<_>, _>>()?;
+        let mut tasks = self.tasks([shape.h, shape.w])?;
+        let calibration = calibration_images(&tasks);
+        for (task, spec) in tasks.iter_mut().zip(&self.data) {
+            task.truncate(self.images(spec).unwrap_or(usize::MAX));
+        }
         let classes = tasks.iter().map(|t| t.classes.len()).max();
         let trunk = Trunk::open(&self.trunk, Wanted { input: self.input, classes, seed: self.seed })?;
-        let images: usize = tasks.iter().map(data::Dataset::len).sum();
+        let images: usize = tasks.iter().map(Dataset::len).sum();
         let progress = progress(images * (1 + usize::from(self.compare.is_some())));
         let job = Job {
             trunk,
@@ -94,6 +98,7 @@ impl Run {
                 seed: self.seed,
             },
             tasks,
+            calibration,
             system: &system,
         };
         let settings = Settings {
@@ -108,6 +113,22 @@ impl Run {
         progress.finish_and_clear();
         let json = serde_json::to_value(&report)?;
         self.output.write(&report::run::sections(&report), &json, std::slice::from_ref(&json))
+    }
+}
+
+impl Run {
+    /// How many images of a data set run; all if there is no number.
+    fn images(&self, spec: &str) -> Option<usize> {
+        self.batch.or(spec.starts_with("synth:").then_some(SYNTHETIC_IMAGES))
+    }
+
+    /// The data sets, with at least as many images as calibration takes.
+    fn tasks(&self, size: [usize; 2]) -> Result<Vec<Dataset>, Failure> {
+        let open = |spec: &String| {
+            let limit = self.images(spec).map(|n| n.max(CALIBRATION_IMAGES));
+            data::open(spec, &OpenOptions { limit, seed: self.seed, size: Some(size) })
+        };
+        Ok(self.data.iter().map(open).collect::<Result<_, _>>()?)
     }
 }
 

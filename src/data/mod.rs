@@ -113,6 +113,14 @@ impl Dataset {
         self.images.is_empty()
     }
 
+    /// Keeps the first `count` images.
+    pub fn truncate(&mut self, count: usize) {
+        self.images.truncate(count);
+        if let Some(labels) = &mut self.labels {
+            labels.truncate(count);
+        }
+    }
+
     /// The same set with every image brought to `height` × `width`.
     fn resized(&self, height: usize, width: usize) -> Self {
         let images = self.images.par_iter().map(|image| image.resized(height, width)).collect();

@@ -60,6 +60,8 @@ pub struct Account {
     pub connections: Connections,
     pub taps: Vec<Tap>,
     pub link: LinkUse,
+    /// Physical wires of the link; `None` where nobody says.
+    pub link_wires: Option<u64>,
     pub time: Time,
     pub energy_pj: EnergyPj,
     /// The worst confidence that the energy rests on.
@@ -115,6 +117,7 @@ pub fn count(
         connections: connections::count(placed, &taps),
         taps,
         link: timed.link,
+        link_wires: system.link.phy.wires.value().map(|n| n as u64),
         time: timed.time,
         confidence: energy.confidence.to_string(),
         energy_pj: energy_pj(&energy),

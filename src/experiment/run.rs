@@ -4,15 +4,18 @@ use super::account::{Account, AccountError, count};
 use super::input::{self, InputError, Preprocess};
 use super::trunk::{Trunk, TrunkError};
 use crate::data::Dataset;
+use crate::data::image::Image;
 use crate::device::{self, Device, DeviceError};
-use crate::graph::GraphError;
+use crate::graph::{Graph, GraphError};
 use crate::hw::System;
-use crate::ledger::{DataEvent, Ledger};
+use crate::ledger::{DataEvent, Event, Ledger, Place};
 use crate::plan::macs::{MacCounts, MacRule};
 use crate::plan::tap::{TapPrecision, taps};
+use crate::quant::{Arith, Profile, ProfileError};
 use crate::run::{self, Outcome, Prepared, RunError};
 use crate::scheme::{self, Request, SchemeError};
-use crate::trunk::{TrunkError as PrepareError, prepare};
+use crate::trunk::{TrunkError as PrepareError, TrunkProgram, prepare};
+use crate::units::Phase;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::time::Instant;
@@ -36,6 +39,8 @@ pub enum ExperimentError {
     Device(#[from] DeviceError),
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error("trunk '{chip}' cannot be run, only counted (`account`): {why}")]
+    Arithmetic { chip: String, why: ProfileError },
     #[error("nothing to run: no task has an image")]
     NoImages,
 }
@@ -46,6 +51,8 @@ pub struct Job<'a> {
     pub request: Request,
     /// The visual domains, one after another on one trunk.
     pub tasks: Vec<Dataset>,
+    /// What fixes the scales of a float trunk; if there are none, the first images of the tasks.
+    pub calibration: Vec<Image>,
     pub system: &'a System,
 }
 
@@ -69,7 +76,7 @@ impl Default for Settings {
 }
 
 /// Images that fix the scales of a float trunk.
-const CALIBRATION_IMAGES: usize = 8;
+pub const CALIBRATION_IMAGES: usize = 8;
 /// Micro-batches in flight.
 const SLOTS: usize = 2;
 
@@ -78,7 +85,7 @@ const SLOTS: usize = 2;
 pub struct VisualDomain {
     pub data: String,
     pub images: usize,
-    /// Over all its images.
+    /// As observed, over all its images.
     pub macs: MacCounts,
     /// Fraction of images whose largest output is their label's; `None` without labels or on a
     /// device that computes nothing.
@@ -90,6 +97,8 @@ pub struct VisualDomain {
 pub struct DataEvents {
     pub saturations: u64,
     pub overflows: u64,
+    /// Values that were no number where they were to be coded.
+    pub not_a_number: u64,
 }
 
 /// How a second device agreed.
@@ -144,6 +153,7 @@ pub fn run(mut job: Job, settings: &Settings, progress: &(dyn Fn(usize) + Sync))
         calibrate(&mut job)?;
     }
     let calibration_s = started.elapsed().as_secs_f64();
+    engine_runs(job.system, &job.trunk.profile)?;
     let placed = scheme::place(&job.trunk.graph, &job.request)?;
     let account = count(&job.trunk, &placed, job.system, settings.tap_in_bits, MacRule::Conv)?;
     let bits = u8::try_from(settings.tap_in_bits).expect("checked to be 8 or 16");
@@ -164,10 +174,15 @@ pub fn run(mut job: Job, settings: &Settings, progress: &(dyn Fn(usize) + Sync))
 
     let info = device.info();
     let computes = info.kind != device::DeviceKind::Null;
-    let visual_domains: Vec<VisualDomain> =
-        job.tasks.iter().zip(&first).map(|(task, outcome)| visual_domain(task, outcome, &account, computes)).collect();
+    let visual_domains: Vec<VisualDomain> = job
+        .tasks
+        .iter()
+        .zip(&first)
+        .map(|(task, outcome)| visual_domain(task, outcome, &placed.graph, computes))
+        .collect();
     let images = job.tasks.iter().map(Dataset::len).sum();
     let mut account = account;
+    account.notes.extend(preparation_notes(&trunk));
     if !info.note.is_empty() {
         account.notes.push(format!("adapter device: {}", info.note));
     }
@@ -193,17 +208,47 @@ pub fn run(mut job: Job, settings: &Settings, progress: &(dyn Fn(usize) + Sync))
     })
 }
 
-/// Fixes the scales of a float trunk from the first images of the tasks, in turn.
+/// What preparing the trunk had to give up.
+fn preparation_notes(trunk: &TrunkProgram) -> Option<String> {
+    let biases: usize = trunk.steps.iter().map(|s| s.saturated_biases).sum();
+    let constants: usize = trunk.steps.iter().map(|s| s.constant_channels).sum();
+    let found = biases + constants > 0;
+    found.then(|| format!("{biases} biases saturated at 32 bits; {constants} channels are constants"))
+}
+
+/// Refuses a system whose chip has widths that the engine does not compute.
+fn engine_runs(system: &System, profile: &Profile) -> Result<(), ExperimentError> {
+    let (chip, has) = (&system.trunk, profile.arith());
+    let bits = |said: Option<u32>, otherwise: u8| said.map_or(otherwise, |b| b.min(255) as u8);
+    let arith = Arith {
+        accumulator_bits: bits(chip.arith.accumulator_bits, has.accumulator_bits),
+        weight_bits: bits(chip.weight_bits(), has.weight_bits),
+        activation_bits: bits(chip.activation_bits(), has.activation_bits),
+        ..has
+    };
+    let refused = |why| ExperimentError::Arithmetic { chip: chip.name.clone(), why };
+    profile.clone().with_arith(arith).map(drop).map_err(refused)
+}
+
+/// Fixes the scales of a float trunk.
 fn calibrate(job: &mut Job) -> Result<(), ExperimentError> {
-    let most = job.tasks.iter().map(Dataset::len).max().unwrap_or(0);
-    let turns = (0..most).flat_map(|i| job.tasks.iter().filter_map(move |t| t.images.get(i)));
-    let images: Vec<_> = turns.take(CALIBRATION_IMAGES).cloned().collect();
-    if images.is_empty() {
+    if job.calibration.is_empty() {
+        job.calibration = calibration_images(&job.tasks);
+    }
+    if job.calibration.is_empty() {
         return Err(ExperimentError::NoImages);
     }
     let shape = job.trunk.graph.shape(job.trunk.graph.input);
-    let reals = input::reals(&images, shape, job.trunk.preprocess)?;
+    let reals = input::reals(&job.calibration, shape, job.trunk.preprocess)?;
     Ok(job.trunk.calibrate(&reals)?)
+}
+
+/// The first images of data sets, in turn: what a float trunk's scales are fixed on. To be taken
+/// before the sets are cut to the images that run, so that their number changes no scale.
+pub fn calibration_images(tasks: &[Dataset]) -> Vec<Image> {
+    let most = tasks.iter().map(Dataset::len).max().unwrap_or(0);
+    let turns = (0..most).flat_map(|i| tasks.iter().filter_map(move |t| t.images.get(i)));
+    turns.take(CALIBRATION_IMAGES).cloned().collect()
 }
 
 /// Runs the tasks one after another; each begins by loading its registers.
@@ -253,15 +298,16 @@ fn arg_max(values: &[f32]) -> usize {
     best
 }
 
-fn visual_domain(task: &Dataset, outcome: &Outcome, account: &Account, computes: bool) -> VisualDomain {
+fn visual_domain(task: &Dataset, outcome: &Outcome, graph: &Graph, computes: bool) -> VisualDomain {
     let images = task.len();
     let accuracy = task.labels.as_ref().filter(|_| computes && images > 0).map(|labels| {
         let right = labels.iter().zip(&outcome.outputs).filter(|(l, o)| **l as usize == arg_max(o)).count();
         right as f64 / images as f64
     });
-    let n = images as u64;
-    let m = account.macs;
-    let macs = MacCounts { trunk: m.trunk * n, adapter: m.adapter * n, host: m.host * n, total: m.total * n };
+    let mut macs = MacCounts::default();
+    for id in graph.node_ids() {
+        macs.add(graph.node(id).domain, outcome.observed.get(Phase::Forward, Place::Node(id), Event::Macs));
+    }
     VisualDomain { data: task.name.clone(), images, macs, accuracy }
 }
 
@@ -273,7 +319,11 @@ fn overall_accuracy(domains: &[VisualDomain]) -> Option<f64> {
 
 fn data_events(outcomes: &[Outcome]) -> DataEvents {
     let sum = |event| outcomes.iter().map(|o| o.observed.data_sum(event)).sum();
-    DataEvents { saturations: sum(DataEvent::Saturations), overflows: sum(DataEvent::Overflows) }
+    DataEvents {
+        saturations: sum(DataEvent::Saturations),
+        overflows: sum(DataEvent::Overflows),
+        not_a_number: sum(DataEvent::NotANumber),
+    }
 }
 
 fn outputs_sha256(outcomes: &[Outcome]) -> String {

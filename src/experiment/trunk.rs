@@ -2,6 +2,7 @@
 //! how images become its input codes.
 
 use super::input::Preprocess;
+use crate::graph::structure::Structure;
 use crate::graph::{Graph, GraphError};
 use crate::model::zoo::{self, ZooError, ZooSpec};
 use crate::model::{ModelError, tflite};
@@ -92,7 +93,11 @@ impl Trunk {
 
     /// The trunk with a fresh head if its own does not give that many classes.
     fn with_classes(mut self, classes: Option<usize>, seed: u64) -> Result<Self, TrunkError> {
-        if let Some(classes) = classes {
+        let has_head = !Structure::find(&self.graph)?.head.is_empty();
+        if classes.is_some() && !has_head {
+            self.notes.push("the network has no classifier: its output is read as it is".into());
+        }
+        if let Some(classes) = classes.filter(|_| has_head) {
             let (graph, fresh) = scheme::with_classes(&self.graph, classes, seed)?;
             self.graph = graph;
             if fresh {

@@ -90,6 +90,23 @@ mod tests {
     }
 
     #[test]
+    fn what_enters_the_trunk_is_never_thinned_out() {
+        let mut g = tapped(&[2, 2]);
+        let first = g.add_node("map", Op::Mean, &[g.input], &[]).unwrap();
+        g.nodes[2].domain = HardwareDomain::Adapter;
+        assert_eq!(g.home(first), HardwareDomain::Adapter);
+        // The same strided readers, now in the trunk and of a map that the adapter device made.
+        let made = g.add_node("relu", Op::Activation(crate::op::Activation::Relu), &[g.input], &[]).unwrap();
+        g.nodes[3].domain = HardwareDomain::Adapter;
+        for reader in [NodeId(0), NodeId(1)] {
+            g.nodes[reader.index()].domain = HardwareDomain::Trunk;
+            g.rewire(reader, g.input, made);
+        }
+        let tap_in = g.crossings().into_iter().find(|c| c.edge == made).unwrap();
+        assert_eq!((tap_in.direction, tap_in.grid, tap_in.shape), (Direction::TapIn, (1, 1), Shape::new(9, 9, 2)));
+    }
+
+    #[test]
     fn one_crossing_holds_the_union_of_the_positions_read() {
         for (strides, side) in [(&[2][..], 5), (&[2, 2], 5), (&[4, 2], 5), (&[2, 1], 9), (&[2, 3], 9)] {
             let found = tapped(strides).crossings();

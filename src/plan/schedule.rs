@@ -7,6 +7,7 @@ use crate::bus::{Access, LinkCost, LinkModel, transfer};
 use crate::graph::{EdgeId, Graph, GraphError, NodeId, ParamKind};
 use crate::hw::System;
 use crate::hw::timing::{AdapterTiming, AdapterWork, TrunkTiming, TrunkWork};
+use crate::hw::trunk::TrunkKind;
 use crate::op::Op;
 use crate::price::{Activity, LinkActivity};
 use crate::trunk::Fusion;
@@ -94,6 +95,8 @@ struct Builder<'a> {
     adapter: AdapterTiming,
     link: LinkModel,
     link_unknown: BTreeSet<String>,
+    /// A kind of trunk that has no timing rule of its own is timed as an ideal array.
+    trunk_rule_missing: Option<String>,
     jobs: Vec<Job>,
     resources: Vec<Resource>,
     /// The job that makes an edge, on each side of the bus.
@@ -114,6 +117,7 @@ pub fn time(graph: &Graph, taps: &[Tap], system: &System) -> Result<Timed, Graph
         adapter: AdapterTiming::of(system),
         link: LinkModel::new(&system.link),
         link_unknown: BTreeSet::new(),
+        trunk_rule_missing: rule_missing(system),
         jobs: vec![],
         resources: vec![],
         made: BTreeMap::new(),
@@ -313,6 +317,7 @@ impl Builder<'_> {
         let mut unknown = BTreeSet::new();
         if uses(|r| matches!(r, Resource::Trunk(_))) {
             unknown.extend(self.trunk.unknown().iter().cloned());
+            unknown.extend(self.trunk_rule_missing.clone());
         }
         if uses(|r| *r == Resource::Adapter) {
             unknown.extend(self.adapter.unknown().iter().cloned());
@@ -320,6 +325,12 @@ impl Builder<'_> {
         unknown.extend(self.link_unknown.iter().cloned());
         unknown
     }
+}
+
+fn rule_missing(system: &System) -> Option<String> {
+    let kind = system.trunk.kind;
+    let has_rule = matches!(kind, TrunkKind::FixedWeight | TrunkKind::SimdNpu);
+    (!has_rule).then(|| format!("trunk/{}: timing of kind {kind}, taken as an ideal array", system.trunk.name))
 }
 
 fn weight_elements(graph: &Graph, id: NodeId) -> u64 {

@@ -175,6 +175,9 @@ fn link_and_time(a: &Account) -> Section {
             share(&format!("link-{name}")),
         ]);
     }
+    if let Some(wires) = a.link_wires {
+        section.note(format!("{wires} physical wires"));
+    }
     let t = &a.time;
     section.note(format!("latency {} µs for one image alone", bound(t.lower_bound, micro(t.latency_ps))));
     let rate = format!("{:.1}", t.throughput_per_s);

@@ -153,6 +153,11 @@ impl Placing {
         if chosen.is_empty() {
             return Err(self.sites_error("the trunk has no such stage".into()));
         }
+        for (i, (name, edge)) in chosen.iter().enumerate() {
+            if let Some((other, _)) = chosen[..i].iter().find(|(_, e)| e == edge) {
+                return Err(self.sites_error(format!("'{name}' and '{other}' are the same map")));
+            }
+        }
         Ok(chosen)
     }
 

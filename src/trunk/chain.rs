@@ -152,3 +152,30 @@ impl<'a> Chains<'a> {
         self.graph.node(id).domain == HardwareDomain::Trunk
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{ParamKind, ParamValue};
+    use crate::op::Conv2d;
+    use crate::quant::{CodeType, QuantParams};
+    use crate::tensor::Shape;
+
+    /// A convolution and a ReLU; the map between has codes, from a file or from our calibration.
+    fn conv_relu(origin: Option<u32>) -> Graph {
+        let mut g = Graph::new("conv-relu", Shape::new(4, 4, 1));
+        let w = g.add_param("w", &[1, 1, 1, 1], ParamKind::Weight, ParamValue::F32(vec![1.0]));
+        let conv = g.add_node("conv", Op::Conv2d(Conv2d::square(1, 1, 1, 1, 0)), &[g.input], &[w]).unwrap();
+        g.add_node("relu", Op::Activation(Activation::Relu), &[conv], &[]).unwrap();
+        g.edge_mut(conv).quant = Some(QuantParams { scale: 0.05, zero_point: 3, codes: CodeType::I8 });
+        g.edge_mut(conv).origin = origin;
+        g
+    }
+
+    #[test]
+    fn a_map_that_an_imported_model_rounds_is_rounded_here_too() {
+        let relu = NodeId(1);
+        assert!(Fusion::of(&conv_relu(None)).unwrap().is_fused(relu), "our own scales are free to be skipped");
+        assert!(!Fusion::of(&conv_relu(Some(3))).unwrap().is_fused(relu), "a runtime's rounding is not");
+    }
+}

@@ -65,6 +65,7 @@ pub fn cells() -> Result<Vec<Cell>, PaperError> {
                 printed: (*printed).into(),
                 computed: value.0,
                 agreement: compare(printed, value.1),
+                unfiltered: (*column == "Conn.s").then_some(counted.connections.unfiltered),
             });
         }
     }

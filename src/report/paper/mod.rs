@@ -28,6 +28,9 @@ pub struct Cell {
     pub computed: Value,
     #[serde(rename = "match")]
     pub agreement: Match,
+    /// For a count of connections: the same with nothing filtered out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unfiltered: Option<u64>,
 }
 
 /// Compares `value`, in the unit of the table, with the printed digits.
