@@ -12,7 +12,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use trunkline::data::{self, OpenOptions, image::Image, jpeg};
+use trunkline::graph::Graph;
 use trunkline::model::{ModelError, npz::Npz, tflite};
+use trunkline::quant::Profile;
+use trunkline::scheme::{Request, SCHEMES, SchemeSpec, place};
+use trunkline::tensor::Tensor;
+use trunkline::trunk::prepare;
 
 mod tiny;
 
@@ -113,7 +118,29 @@ fn damaged(bytes: &[u8], damage: &[Damage]) -> Vec<u8> {
 }
 
 fn import(bytes: &[u8]) -> Result<(), ModelError> {
-    justified(bytes.len(), || tflite::import_bytes(bytes, Path::new("damaged.tflite")).map(drop))
+    let imported = justified(bytes.len(), || tflite::import_bytes(bytes, Path::new("damaged.tflite")))?;
+    go_on_with(&imported.graph);
+    Ok(())
+}
+
+/// A model that came through the door must also be placed, prepared and run without a panic: each
+/// step is free to refuse it. Its maps may be larger than its file, so memory is not watched here.
+fn go_on_with(graph: &Graph) {
+    for scheme in SCHEMES {
+        let request = Request { scheme: SchemeSpec(scheme.name.into()), sites: None, batch_norm: None, seed: 0 };
+        let Ok(placed) = place(graph, &request) else { continue };
+        let _refused_or_not = prepare(&placed.graph, &Profile::default(), 8);
+    }
+    let elements: usize = graph.edges.iter().map(|e| e.shape.elements()).sum();
+    let macs: u64 = graph.node_ids().map(|n| graph.macs(n)).sum();
+    // What would take long is not run; preparing it was the point.
+    if let Ok(program) = prepare(graph, &Profile::default(), 8)
+        && elements < 1 << 21
+        && macs < 1 << 26
+    {
+        let input = Tensor::zeros(1, graph.shape(graph.input));
+        let _refused_or_not = program.run_all(&input);
+    }
 }
 
 /// An error must say which file it is about.
