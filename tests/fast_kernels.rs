@@ -2,11 +2,11 @@
 
 use proptest::prelude::*;
 use trunkline::op::product::{Join, Product};
-use trunkline::op::{Conv2d, Linear, Output, Registers, conv2d, linear};
+use trunkline::op::{Conv2d, Linear, Output, Registers, add, conv2d, linear};
 use trunkline::quant::weights::WeightCodes;
-use trunkline::quant::{Clamp, Multiplier, RequantStyle};
+use trunkline::quant::{Clamp, CodeType, Multiplier, QuantParams, RequantStyle};
 use trunkline::tensor::{Shape, Tensor};
-use trunkline::trunk::fast::{InstructionSet, Kernels, Plan};
+use trunkline::trunk::fast::{InstructionSet, Kernels, Plan, Sum};
 
 /// SplitMix64.
 struct Random(u64);
@@ -184,6 +184,37 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+
+    #[test]
+    fn sums(
+        (h, w, c, batch, seed) in (1usize..20, 1usize..20, channels(), 1usize..4, any::<u64>()),
+        (a, b, y) in ((0.01f32..1.0, -128i32..128), (0.01f32..1.0, -128i32..128), (0.01f32..1.0, -128i32..128)),
+        style in 0usize..4,
+    ) {
+        let mut random = Random(seed);
+        let quant = |(scale, zero_point)| QuantParams { scale, zero_point, codes: CodeType::I8 };
+        let p = add::Int8::new(STYLES[style], &quant(a), &quant(b), &quant(y), clamp(&mut random));
+        let shape = Shape::new(h, w, c);
+        let mut map = || Tensor::from_vec(batch, shape, random.codes(batch * shape.elements()));
+        let (a, b) = (map(), map());
+        let want = add::int8(&a, &b, &p);
+        let mut fast = 0;
+        for set in InstructionSet::available() {
+            if let Some(sum) = Sum::new(&p, Kernels::Only(set)) {
+                fast += 1;
+                for threads in [1, 2] {
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                    prop_assert_eq!(&pool.install(|| sum.run(&a, &b)), &want, "{} on {} threads", set, threads);
+                }
+            }
+        }
+        let vectors = InstructionSet::available().filter(|&set| set != InstructionSet::Portable).count();
+        prop_assert!(fast == vectors || p.output.clamp.lo() > p.output.clamp.hi());
+    }
+}
+
 #[test]
 fn maps_of_many_tasks() {
     for (i, conv) in [
@@ -205,15 +236,16 @@ fn what_the_fast_kernels_refuse() {
     let input = Shape::new(2, 2, 4);
     let case = Case::new(&mut Random(1), 1, input, 4, 4, input);
     let p = case.product(conv2d::pack(&conv, &case.codes.codes, 0));
-    assert!(Plan::conv2d(&conv, input, &case.codes, &p, Kernels::Auto).is_some());
+    let portable = Kernels::Only(InstructionSet::Portable);
+    assert!(Plan::conv2d(&conv, input, &case.codes, &p, portable).is_some());
     assert!(Plan::conv2d(&conv, input, &case.codes, &p, Kernels::Reference).is_none());
     let shifted = WeightCodes { zero_point: 3, ..case.codes.clone() };
-    assert!(Plan::conv2d(&conv, input, &shifted, &p, Kernels::Auto).is_none());
+    assert!(Plan::conv2d(&conv, input, &shifted, &p, portable).is_none());
     // 70000 × 128 × 255 does not fit 32 bits.
     let long = Linear { inputs: 70_000, outputs: 1 };
     let codes = WeightCodes { codes: vec![-128; 70_000], scales: vec![1.0], zero_point: 0 };
     let registers = Registers { multipliers: vec![Multiplier::default()], bias: vec![0] };
     let output = Output { style: RequantStyle::Single, zero_point: 0, clamp: Clamp::INT8 };
     let p = Product { input_zero_point: 127, weights: linear::pack(&long, &codes.codes, 0), registers, output };
-    assert!(Plan::linear(&long, &codes, &p, Kernels::Auto).is_none());
+    assert!(Plan::linear(&long, &codes, &p, portable).is_none());
 }

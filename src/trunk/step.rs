@@ -1,6 +1,6 @@
 //! One step of the trunk: a pure function of codes, with its static costs.
 
-use super::fast::{Kernels, Plan};
+use super::fast::{Fast, Kernels, Plan, Sum};
 use super::work::Work;
 use crate::graph::{EdgeId, NodeId};
 use crate::op::product::Join;
@@ -37,7 +37,7 @@ pub struct TrunkStep {
     pub(super) join_shift: u32,
     pub(super) work: Work,
     /// The same work on the fast kernels, where they give the same codes and counts.
-    pub(super) fast: Option<Plan>,
+    pub(super) fast: Option<Fast>,
 }
 
 impl TrunkStep {
@@ -51,7 +51,8 @@ impl TrunkStep {
         assert!(inputs.iter().all(|x| x.batch == batch) && join.is_none_or(|j| j.batch == batch), "one batch size");
         let join = join.map(|values| Join { values, shift: self.join_shift });
         match (&self.fast, &self.work) {
-            (Some(plan), Work::Conv2d(_, p) | Work::Linear(_, p)) => plan.run(inputs[0], p, join),
+            (Some(Fast::Product(plan)), Work::Conv2d(_, p) | Work::Linear(_, p)) => plan.run(inputs[0], p, join),
+            (Some(Fast::Sum(sum)), _) => sum.run(inputs[0], inputs[1]),
             _ => self.work.run(inputs, join),
         }
     }
@@ -59,8 +60,11 @@ impl TrunkStep {
     /// Chooses the loops that run the step; its codes and counts stay what they are.
     pub(super) fn choose(&mut self, kernels: Kernels) {
         self.fast = match (&self.work, &self.weights) {
-            (Work::Conv2d(op, p), Some(codes)) => Plan::conv2d(op, self.input_shapes[0], codes, p, kernels),
-            (Work::Linear(op, p), Some(codes)) => Plan::linear(op, codes, p, kernels),
+            (Work::Conv2d(op, p), Some(codes)) => {
+                Plan::conv2d(op, self.input_shapes[0], codes, p, kernels).map(Fast::Product)
+            }
+            (Work::Linear(op, p), Some(codes)) => Plan::linear(op, codes, p, kernels).map(Fast::Product),
+            (Work::Add(p), _) => Sum::new(p, kernels).map(Fast::Sum),
             _ => None,
         };
     }

@@ -5,6 +5,7 @@
 //! sums that a tap-in joins, go through the scalar definition.
 
 use super::pack::Block;
+use crate::op::Output;
 use crate::op::product::Product;
 use crate::quant::{Multiplier, RequantStyle};
 
@@ -34,20 +35,9 @@ pub(super) struct Requant {
 impl Requant {
     /// The constants of a calm layer. `largest` bounds each channel's sum of products, in lanes.
     pub fn new(p: &Product, blocks: &[Block], largest: &[i64]) -> Option<Self> {
-        let (output, lanes) = (&p.output, largest.len());
-        let style = match output.style {
-            RequantStyle::GemmlowpDouble => Style::Double { away: true },
-            RequantStyle::Ruy => Style::Double { away: false },
-            RequantStyle::Single => Style::Single,
-            RequantStyle::F32Rne => Style::Float,
-        };
-        if output.clamp.lo() > output.clamp.hi() {
-            return None;
-        }
-        let end = |value: i32, bound: i32| if output.clamp.apply(value).1 { bound } else { value };
-        let saturates = [end(i32::MIN, output.clamp.lo()), end(i32::MAX, output.clamp.hi())];
-        let (factor, right, offset) = (vec![0; lanes], vec![0; lanes], vec![output.clamp.lo(); lanes]);
-        let mut made = Self { style, factor, right, offset, saturates };
+        let output = &p.output;
+        let mut made = Self::absent(output, largest.len())?;
+        let style = made.style;
         for block in blocks {
             for c in 0..block.channels {
                 let (channel, lane) = (block.first + c, block.lane + c);
@@ -66,6 +56,32 @@ impl Requant {
             made.right.iter_mut().for_each(|r| *r = (*r).max(1));
         }
         Some(made)
+    }
+
+    /// One multiplier for all lanes, of sums within `largest`.
+    pub fn uniform(output: &Output, m: Multiplier, largest: i64, lanes: usize) -> Option<Self> {
+        let mut made = Self::absent(output, lanes)?;
+        let (factor, right) = constants(made.style, m, largest)?;
+        (made.factor, made.right, made.offset) =
+            (vec![factor; lanes], vec![right; lanes], vec![output.zero_point; lanes]);
+        Some(made)
+    }
+
+    /// Lanes without channels.
+    fn absent(output: &Output, lanes: usize) -> Option<Self> {
+        let style = match output.style {
+            RequantStyle::GemmlowpDouble => Style::Double { away: true },
+            RequantStyle::Ruy => Style::Double { away: false },
+            RequantStyle::Single => Style::Single,
+            RequantStyle::F32Rne => Style::Float,
+        };
+        if output.clamp.lo() > output.clamp.hi() {
+            return None;
+        }
+        let end = |value: i32, bound: i32| if output.clamp.apply(value).1 { bound } else { value };
+        let saturates = [end(i32::MIN, output.clamp.lo()), end(i32::MAX, output.clamp.hi())];
+        let (factor, right, offset) = (vec![0; lanes], vec![0; lanes], vec![output.clamp.lo(); lanes]);
+        Some(Self { style, factor, right, offset, saturates })
     }
 }
 

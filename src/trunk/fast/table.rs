@@ -5,12 +5,13 @@ use super::portable;
 use super::requant::Style;
 use std::fmt;
 
-/// Which loops run a trunk program's convolutions and linear layers.
+/// Which loops run a trunk program's convolutions, linear layers and additions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kernels {
     /// The reference loops only.
     Reference,
-    /// The widest instruction set that this CPU has.
+    /// The widest vector instructions that this CPU has; without any the reference loops, which
+    /// compilers vectorise better than the packed portable ones.
     #[default]
     Auto,
     /// This one; the reference loops where the CPU lacks it.
@@ -70,7 +71,10 @@ impl Kernels {
     pub(super) fn table(self) -> Option<&'static Table> {
         match self {
             Kernels::Reference => None,
-            Kernels::Auto => InstructionSet::available().next().and_then(InstructionSet::table),
+            Kernels::Auto => {
+                let vectors = InstructionSet::available().find(|&set| set != InstructionSet::Portable);
+                vectors.and_then(InstructionSet::table)
+            }
             Kernels::Only(set) => set.table(),
         }
     }
