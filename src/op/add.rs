@@ -41,7 +41,7 @@ impl Int8 {
 
     /// One operand's code on the common scale.
     #[inline]
-    fn scaled(&self, operand: usize, q: i8) -> i64 {
+    pub(crate) fn scaled(&self, operand: usize, q: i8) -> i64 {
         let centred = (i32::from(q) - self.zero_points[operand]) << LEFT_SHIFT;
         i64::from(self.output.style.apply(centred, self.inputs[operand]))
     }

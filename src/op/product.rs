@@ -36,7 +36,7 @@ pub struct Join<'a> {
 impl Join<'_> {
     /// What output `index` of the batch gets.
     #[inline]
-    pub(super) fn at(&self, index: usize) -> i64 {
+    pub(crate) fn at(&self, index: usize) -> i64 {
         i64::from(self.values.data[index]) << self.shift
     }
 }

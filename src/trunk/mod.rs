@@ -10,6 +10,7 @@
 
 mod chain;
 mod error;
+pub mod fast;
 mod prepare;
 mod product;
 mod program;

@@ -1,6 +1,7 @@
 //! From a graph to a trunk program.
 
 use super::chain::{Chain, Chains};
+use super::fast::Kernels;
 use super::product::{self, Events, Layer};
 use super::tap_in::{TapInFormat, use_of};
 use super::work::Work;
@@ -25,7 +26,7 @@ pub fn prepare(graph: &Graph, profile: &Profile, tap_in_bits: u8) -> Result<Trun
     let mut tap_ins = BTreeMap::new();
     let ordered = ordered(graph, &chains)?;
     let steps = ordered.iter().map(|chain| context.step(chain, &mut tap_ins)).collect::<Result<Vec<_>, _>>()?;
-    Ok(TrunkProgram {
+    let program = TrunkProgram {
         name: graph.name.clone(),
         profile: profile.clone(),
         steps,
@@ -33,7 +34,8 @@ pub fn prepare(graph: &Graph, profile: &Profile, tap_in_bits: u8) -> Result<Trun
         tap_ins,
         input: graph.input,
         input_shape: graph.shape(graph.input),
-    })
+    };
+    Ok(program.with_kernels(Kernels::Auto))
 }
 
 /// The chains in an order in which they can run: that of their last nodes, because what a chain
@@ -113,6 +115,7 @@ impl Context<'_> {
             weights: made.weights,
             join_shift,
             work: made.work,
+            fast: None,
         })
     }
 

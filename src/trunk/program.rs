@@ -1,5 +1,6 @@
 //! A prepared trunk: its steps in order, the formats of what it is fed, and its fingerprint.
 
+use super::fast::Kernels;
 use super::{TapInFormat, TrunkError, TrunkStep};
 use crate::graph::EdgeId;
 use crate::op::{Output, Registers};
@@ -27,6 +28,12 @@ impl TrunkProgram {
     /// Whether the program holds this edge's codes at some time.
     pub fn makes(&self, edge: EdgeId) -> bool {
         edge == self.input || self.steps.iter().any(|s| s.output == edge)
+    }
+
+    /// The same program on other loops: not a code, count or checksum changes.
+    pub fn with_kernels(mut self, kernels: Kernels) -> Self {
+        self.steps.iter_mut().for_each(|step| step.choose(kernels));
+        self
     }
 
     /// SHA-256 over the profile's name and, step by step, weight codes, registers, zero points, bounds

@@ -1,5 +1,6 @@
 //! One step of the trunk: a pure function of codes, with its static costs.
 
+use super::fast::{Fast, Kernels, Plan, Sum};
 use super::work::Work;
 use crate::graph::{EdgeId, NodeId};
 use crate::op::product::Join;
@@ -35,6 +36,8 @@ pub struct TrunkStep {
     pub(super) weights: Option<WeightCodes>,
     pub(super) join_shift: u32,
     pub(super) work: Work,
+    /// The same work on the fast kernels, where they give the same codes and counts.
+    pub(super) fast: Option<Fast>,
 }
 
 impl TrunkStep {
@@ -46,7 +49,29 @@ impl TrunkStep {
         assert_eq!(join.map(|j| j.shape), self.join.map(|_| self.output_shape), "the join of step '{}'", self.name);
         let batch = inputs[0].batch;
         assert!(inputs.iter().all(|x| x.batch == batch) && join.is_none_or(|j| j.batch == batch), "one batch size");
-        self.work.run(inputs, join.map(|values| Join { values, shift: self.join_shift }))
+        let join = join.map(|values| Join { values, shift: self.join_shift });
+        match (&self.fast, &self.work) {
+            (Some(Fast::Product(plan)), Work::Conv2d(_, p) | Work::Linear(_, p)) => plan.run(inputs[0], p, join),
+            (Some(Fast::Sum(sum)), _) => sum.run(inputs[0], inputs[1]),
+            _ => self.work.run(inputs, join),
+        }
+    }
+
+    /// Chooses the loops that run the step; its codes and counts stay what they are.
+    pub(super) fn choose(&mut self, kernels: Kernels) {
+        self.fast = match (&self.work, &self.weights) {
+            (Work::Conv2d(op, p), Some(codes)) => {
+                Plan::conv2d(op, self.input_shapes[0], codes, p, kernels).map(Fast::Product)
+            }
+            (Work::Linear(op, p), Some(codes)) => Plan::linear(op, codes, p, kernels).map(Fast::Product),
+            (Work::Add(p), _) => Sum::new(p, kernels).map(Fast::Sum),
+            _ => None,
+        };
+    }
+
+    /// Whether the step runs on a fast kernel.
+    pub fn is_fast(&self) -> bool {
+        self.fast.is_some()
     }
 
     /// Multiply-accumulates per image.

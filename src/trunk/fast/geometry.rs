@@ -1,0 +1,109 @@
+//! Where a window's inputs are: in the map itself, or in a padded copy of a few of its rows.
+//!
+//! A window is a base and a list of offsets that is the same for every window, so a microkernel
+//! knows nothing of strides, dilations and borders, and no im2col matrix is ever made.
+
+use super::pack::{Runs, rows_are_contiguous};
+use crate::op::Conv2d;
+use crate::tensor::{Shape, Tensor};
+
+/// A convolution's addresses on maps of one shape.
+#[derive(Clone, Debug)]
+pub(super) struct Geometry {
+    input: Shape,
+    pub output: Shape,
+    stride: [usize; 2],
+    pad: [usize; 4],
+    /// Input rows under a window.
+    reach: usize,
+    /// Elements from one row to the next.
+    pitch: usize,
+    /// The map is read where it is: no padding, and no run that ends within a group of four.
+    in_place: bool,
+    /// From a window's base to each run.
+    pub segments: Vec<usize>,
+    /// From a window's base to each tap.
+    pub taps: Vec<usize>,
+}
+
+impl Geometry {
+    /// `whole_runs`: whether runs are read in groups of four.
+    pub fn new(conv: &Conv2d, input: Shape, output: Shape, whole_runs: bool) -> Self {
+        let in_place = conv.pad == [0; 4] && (!whole_runs || Runs::of(conv).len.is_multiple_of(4));
+        let pitch = (input.w + conv.pad[1] + conv.pad[3]) * input.c;
+        let tap = |ky: usize, kx: usize| ky * conv.dilation[0] * pitch + kx * conv.dilation[1] * input.c;
+        let [kh, kw] = conv.kernel;
+        let taps: Vec<usize> = (0..kh).flat_map(|ky| (0..kw).map(move |kx| (ky, kx))).map(|(y, x)| tap(y, x)).collect();
+        let segments = if rows_are_contiguous(conv) { (0..kh).map(|ky| tap(ky, 0)).collect() } else { taps.clone() };
+        let reach = (kh - 1) * conv.dilation[0] + 1;
+        Self { input, output, stride: conv.stride, pad: conv.pad, reach, pitch, in_place, segments, taps }
+    }
+
+    /// Output rows per task: what keeps its inputs in a core's own cache, and every thread busy.
+    pub fn rows_per_task(&self, batch: usize) -> usize {
+        /// Half of the smallest second-level cache there is.
+        const BYTES: usize = 96 * 1024;
+        const POSITIONS: usize = 48;
+        let per_image = (self.output.h - 1) * self.stride[0] + self.reach;
+        let per_row = (per_image * self.pitch).div_ceil(self.output.h);
+        let cached = BYTES / per_row.max(1);
+        let threads = rayon::current_num_threads();
+        let rows = batch * self.output.h;
+        let shared = if threads > 1 { rows.div_ceil(4 * threads) } else { rows };
+        cached.min(shared).max(POSITIONS.div_ceil(self.output.w)).clamp(1, rows)
+    }
+
+    /// Finds the windows of `rows` output rows from `first` on, counted over the whole batch.
+    pub fn place(&self, x: &Tensor<i8>, zero: i8, first: usize, rows: usize, windows: &mut Windows) {
+        windows.bases.clear();
+        windows.strip.clear();
+        let (mut row, end) = (first, first + rows);
+        while row < end {
+            let (image, oy) = (row / self.output.h, row % self.output.h);
+            let count = (end - row).min(self.output.h - oy);
+            let base = if self.in_place {
+                image * self.input.elements() + oy * self.stride[0] * self.pitch
+            } else {
+                self.copy(x.image(image), zero, oy, count, &mut windows.strip)
+            };
+            for r in 0..count {
+                let at = base + r * self.stride[0] * self.pitch;
+                windows.bases.extend((0..self.output.w).map(|ox| at + ox * self.stride[1] * self.input.c));
+            }
+            row += count;
+        }
+        // The last run may be read beyond its end, up to a group of four.
+        windows.strip.extend_from_slice(&[0; 4]);
+    }
+
+    /// What the windows' bases count from.
+    pub fn source<'a>(&self, x: &'a Tensor<i8>, windows: &'a Windows) -> &'a [i8] {
+        if self.in_place { &x.data } else { &windows.strip }
+    }
+
+    /// Appends the padded input rows of `count` output rows; returns where they start.
+    fn copy(&self, image: &[i8], zero: i8, oy: usize, count: usize, strip: &mut Vec<i8>) -> usize {
+        let start = strip.len();
+        let row = self.input.w * self.input.c;
+        let (left, right) = (self.pad[1] * self.input.c, self.pad[3] * self.input.c);
+        let top = oy * self.stride[0];
+        for padded in top..top + (count - 1) * self.stride[0] + self.reach {
+            match padded.checked_sub(self.pad[0]).filter(|&iy| iy < self.input.h) {
+                Some(iy) => {
+                    strip.resize(strip.len() + left, zero);
+                    strip.extend_from_slice(&image[iy * row..][..row]);
+                    strip.resize(strip.len() + right, zero);
+                }
+                None => strip.resize(strip.len() + self.pitch, zero),
+            }
+        }
+        start
+    }
+}
+
+/// The windows of one task; reused from task to task.
+#[derive(Default)]
+pub(super) struct Windows {
+    pub bases: Vec<usize>,
+    strip: Vec<i8>,
+}

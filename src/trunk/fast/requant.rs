@@ -1,0 +1,110 @@
+//! Requantisation constants for vectors, and the proof that a vector may use them.
+//!
+//! A layer is *calm* if no sum it can form overflows 32 bits, before or after its requantisation:
+//! then the only events are saturations, and 32-bit vector arithmetic is exact. Other layers, and
+//! sums that a tap-in joins, go through the scalar definition.
+
+use super::pack::Block;
+use crate::op::Output;
+use crate::op::product::Product;
+use crate::quant::{Multiplier, RequantStyle};
+
+/// How a vector requantises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    /// A rounding doubling high product by `factor`, then a rounding shift by `right`: ties away
+    /// from zero, or up.
+    Double { away: bool },
+    /// The 64-bit product by `factor`, rounded once by a shift of `right`.
+    Single,
+    /// A product by `factor`, the bits of an f32, ties to even.
+    Float,
+}
+
+/// Per-channel constants in lanes (16 to a line, absent channels included).
+#[derive(Clone, Debug)]
+pub(super) struct Requant {
+    pub style: Style,
+    pub factor: Vec<i32>,
+    pub right: Vec<i32>,
+    /// The zero point; for a constant channel, its constant.
+    pub offset: Vec<i32>,
+    pub saturates: [i32; 2],
+}
+
+impl Requant {
+    /// The constants of a calm layer. `largest` bounds each channel's sum of products, in lanes.
+    pub fn new(p: &Product, blocks: &[Block], largest: &[i64]) -> Option<Self> {
+        let output = &p.output;
+        let mut made = Self::absent(output, largest.len())?;
+        let style = made.style;
+        for block in blocks {
+            for c in 0..block.channels {
+                let (channel, lane) = (block.first + c, block.lane + c);
+                let (m, bias) = (p.registers.multipliers[channel], p.registers.bias[channel]);
+                if m.mantissa == 0 {
+                    made.right[lane] = i32::from(style == Style::Single);
+                    made.offset[lane] = bias.saturating_add(output.zero_point);
+                } else {
+                    (made.factor[lane], made.right[lane]) = constants(style, m, largest[lane] + i64::from(bias).abs())?;
+                    made.offset[lane] = output.zero_point;
+                }
+            }
+        }
+        // A shift by zero has no half to add: absent channels shift by one.
+        if style == Style::Single {
+            made.right.iter_mut().for_each(|r| *r = (*r).max(1));
+        }
+        Some(made)
+    }
+
+    /// One multiplier for all lanes, of sums within `largest`.
+    pub fn uniform(output: &Output, m: Multiplier, largest: i64, lanes: usize) -> Option<Self> {
+        let mut made = Self::absent(output, lanes)?;
+        let (factor, right) = constants(made.style, m, largest)?;
+        (made.factor, made.right, made.offset) =
+            (vec![factor; lanes], vec![right; lanes], vec![output.zero_point; lanes]);
+        Some(made)
+    }
+
+    /// Lanes without channels.
+    fn absent(output: &Output, lanes: usize) -> Option<Self> {
+        let style = match output.style {
+            RequantStyle::GemmlowpDouble => Style::Double { away: true },
+            RequantStyle::Ruy => Style::Double { away: false },
+            RequantStyle::Single => Style::Single,
+            RequantStyle::F32Rne => Style::Float,
+        };
+        if output.clamp.lo() > output.clamp.hi() {
+            return None;
+        }
+        let end = |value: i32, bound: i32| if output.clamp.apply(value).1 { bound } else { value };
+        let saturates = [end(i32::MIN, output.clamp.lo()), end(i32::MAX, output.clamp.hi())];
+        let (factor, right, offset) = (vec![0; lanes], vec![0; lanes], vec![output.clamp.lo(); lanes]);
+        Some(Self { style, factor, right, offset, saturates })
+    }
+}
+
+/// Factor and shift of a channel whose sums stay within `largest`, if nothing can overflow.
+fn constants(style: Style, m: Multiplier, largest: i64) -> Option<(i32, i32)> {
+    /// What leaves room for a zero point and for half a unit.
+    const ROOM: i64 = 1 << 30;
+    let value = largest as f64 * m.to_f64().abs();
+    if largest > i64::from(i32::MAX) || m.mantissa == i32::MIN || value.is_nan() || value >= ROOM as f64 {
+        return None;
+    }
+    match style {
+        Style::Double { .. } => {
+            let right = -m.shift;
+            let half = if right > 0 { 1i64.checked_shl(right as u32 - 1)? } else { 0 };
+            // The high product is smaller than the sum; half a unit is added to it in 32 bits.
+            let fits = (0..=31).contains(&right) && largest + half <= i64::from(i32::MAX);
+            fits.then_some((m.mantissa, right))
+        }
+        Style::Single => {
+            let right = 31 - i64::from(m.shift);
+            (1..=62).contains(&right).then_some((m.mantissa, right as i32))
+        }
+        Style::Float => Some((m.to_f32().to_bits() as i32, 0)),
+    }
+}

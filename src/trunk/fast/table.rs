@@ -1,0 +1,178 @@
+//! The instruction sets, and the functions that each of them brings.
+
+use super::pack::Line;
+use super::portable;
+use super::requant::Style;
+use std::fmt;
+
+/// Which loops run a trunk program's convolutions, linear layers and additions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kernels {
+    /// The reference loops only.
+    Reference,
+    /// The widest vector instructions that this CPU has; without any the reference loops, which
+    /// compilers vectorise better than the packed portable ones.
+    #[default]
+    Auto,
+    /// This one; the reference loops where the CPU lacks it.
+    Only(InstructionSet),
+}
+
+/// A family of vector instructions with a microkernel of its own, widest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstructionSet {
+    Avx512Vnni,
+    AvxVnni,
+    Avx2,
+    Portable,
+}
+
+impl InstructionSet {
+    pub const ALL: [Self; 4] = [Self::Avx512Vnni, Self::AvxVnni, Self::Avx2, Self::Portable];
+
+    /// Those that this CPU has, widest first.
+    pub fn available() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|set| set.table().is_some())
+    }
+
+    /// Its functions, if this CPU can run them.
+    pub(super) fn table(self) -> Option<&'static Table> {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use super::{avx_vnni, avx2, avx512};
+            let avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl");
+            match self {
+                Self::Avx512Vnni if avx512 && is_x86_feature_detected!("avx512vnni") => return Some(&avx512::TABLE),
+                Self::AvxVnni if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avxvnni") => {
+                    return Some(&avx_vnni::TABLE);
+                }
+                Self::Avx2 if is_x86_feature_detected!("avx2") => return Some(&avx2::TABLE),
+                _ => {}
+            }
+        }
+        (self == Self::Portable).then_some(&portable::TABLE)
+    }
+}
+
+impl fmt::Display for InstructionSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Avx512Vnni => "avx512-vnni",
+            Self::AvxVnni => "avx-vnni",
+            Self::Avx2 => "avx2",
+            Self::Portable => "portable",
+        })
+    }
+}
+
+impl Kernels {
+    pub(super) fn table(self) -> Option<&'static Table> {
+        match self {
+            Kernels::Reference => None,
+            Kernels::Auto => {
+                let vectors = InstructionSet::available().find(|&set| set != InstructionSet::Portable);
+                vectors.and_then(InstructionSet::table)
+            }
+            Kernels::Only(set) => set.table(),
+        }
+    }
+}
+
+/// The functions of one instruction set. They are unsafe to call because the CPU must have it,
+/// which [`InstructionSet::table`] has asked.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// What its products add to every input code: 128 where the instruction wants unsigned inputs.
+    pub input_offset: i32,
+    /// How many positions a tile of 1 to 4 lines of channels has at most.
+    pub positions: [usize; 4],
+    pub tile: unsafe fn(&mut Tile<'_>),
+    /// The sums of products of one depthwise position.
+    pub depthwise: unsafe fn(&mut Window<'_>),
+    /// Codes for a tile of sums, and how many the int8 range cut off.
+    pub requantise: Option<unsafe fn(&mut Store<'_>) -> u64>,
+}
+
+/// The most positions of any tile, and the most sums.
+pub(super) const MAX_POSITIONS: usize = 16;
+pub(super) const MAX_SUMS: usize = 16 * 16;
+
+/// Some output positions × 16 to 64 output channels.
+///
+/// Position `i` reads `input[at[i] + segment + 4 * step ..][..4]` for every segment and step.
+pub(super) struct Tile<'a> {
+    pub input: &'a [i8],
+    pub at: &'a [usize],
+    /// Where each contiguous run of a window starts.
+    pub segments: &'a [usize],
+    /// Groups of four inputs per segment.
+    pub steps: usize,
+    /// `[segment][step][line]`.
+    pub weights: &'a [Line],
+    /// Lines of 16 channels: 1 to 4.
+    pub lines: usize,
+    /// What every position's sums start from.
+    pub init: &'a [i32],
+    /// `[position][channel]`.
+    pub sums: &'a mut [i32],
+}
+
+impl Tile<'_> {
+    /// Everything that the unsafe loops rely on.
+    pub fn check(&self) {
+        let lanes = self.lines * 16;
+        assert!((1..=4).contains(&self.lines) && !self.at.is_empty());
+        assert!(self.weights.len() >= self.segments.len() * self.steps * self.lines);
+        assert!(self.init.len() >= lanes && self.sums.len() >= self.at.len() * lanes);
+        let last = self.at.iter().max().copied().unwrap_or(0) + self.segments.iter().max().copied().unwrap_or(0);
+        assert!(last + 4 * self.steps <= self.input.len());
+    }
+}
+
+/// One output position of a depthwise convolution, all channels.
+pub(super) struct Window<'a> {
+    pub input: &'a [i8],
+    /// Where each tap's channels start.
+    pub taps: &'a [usize],
+    /// `[tap][channel]`.
+    pub weights: &'a [i8],
+    pub init: &'a [i32],
+    pub sums: &'a mut [i32],
+}
+
+/// A tile of sums on its way to codes.
+pub(super) struct Store<'a> {
+    pub style: Style,
+    /// `[position][channel]`, padded to `lanes` channels.
+    pub sums: &'a [i32],
+    pub lanes: usize,
+    /// Channels that exist.
+    pub channels: usize,
+    /// Per channel, padded to `lanes`: see `requant`.
+    pub factor: &'a [i32],
+    pub right: &'a [i32],
+    pub offset: &'a [i32],
+    pub lo: i32,
+    pub hi: i32,
+    /// Values outside are saturations.
+    pub saturates: [i32; 2],
+    /// The first position's first channel, and how far apart positions are.
+    pub codes: &'a mut [i8],
+    pub pitch: usize,
+}
+
+impl Store<'_> {
+    pub fn positions(&self) -> usize {
+        self.sums.len() / self.lanes
+    }
+
+    pub fn check(&self) {
+        assert!(self.lanes.is_multiple_of(16) && self.channels <= self.lanes && self.positions() > 0);
+        assert!(self.channels + 16 > self.lanes);
+        let constants = [self.factor, self.right, self.offset];
+        assert!(constants.iter().all(|c| c.len() >= self.lanes));
+        assert!((self.positions() - 1) * self.pitch + self.channels <= self.codes.len());
+    }
+}

@@ -1,0 +1,251 @@
+//! Every fast kernel that this CPU can run against the reference loop: codes and counts, bit for bit.
+
+use proptest::prelude::*;
+use trunkline::op::product::{Join, Product};
+use trunkline::op::{Conv2d, Linear, Output, Registers, add, conv2d, linear};
+use trunkline::quant::weights::WeightCodes;
+use trunkline::quant::{Clamp, CodeType, Multiplier, QuantParams, RequantStyle};
+use trunkline::tensor::{Shape, Tensor};
+use trunkline::trunk::fast::{InstructionSet, Kernels, Plan, Sum};
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+    /// Codes; one map in four holds the two ends only, where sums are largest.
+    fn codes(&mut self, n: usize) -> Vec<i8> {
+        let ends = self.below(4) == 0;
+        let code = |bits: u64| if ends { [-128i8, 127][bits as usize & 1] } else { bits as i8 };
+        (0..n).map(|_| code(self.next())).collect()
+    }
+    fn real(&mut self) -> f64 {
+        self.below(1 << 30) as f64 / f64::from(1 << 30)
+    }
+}
+
+const STYLES: [RequantStyle; 4] =
+    [RequantStyle::GemmlowpDouble, RequantStyle::Ruy, RequantStyle::Single, RequantStyle::F32Rne];
+
+/// Registers for sums of `depth` products: ordinary ones, and, if `odd`, those that overflow, shift
+/// left or are constants.
+fn registers(random: &mut Random, style: RequantStyle, channels: usize, depth: usize, odd: bool) -> Registers {
+    let spread = 60.0 / ((depth as f64).sqrt() * 128.0 * 64.0);
+    let one = |random: &mut Random| {
+        let sign = if random.below(3) == 0 { -1.0 } else { 1.0 };
+        let real = sign * spread * (0.05 + 4.0 * random.real());
+        let bias = (random.below(40_000) as i32) - 20_000;
+        match random.below(12) {
+            0 => (Multiplier::default(), bias % 300),
+            1 if odd => (style.multiplier(sign * 2f64.powi(random.below(20) as i32)), bias),
+            2 if odd => (style.multiplier(real), random.next() as i32),
+            3 if odd => (style.multiplier(real * 2f64.powi(-(random.below(18) as i32))), i32::MAX),
+            4 => (style.multiplier(sign * 2f64.powi(-1 - random.below(16) as i32)), bias),
+            _ => (style.multiplier(real), bias),
+        }
+    };
+    let (multipliers, bias) = (0..channels).map(|_| one(random)).unzip();
+    Registers { multipliers, bias }
+}
+
+fn clamp(random: &mut Random) -> Clamp {
+    match random.below(4) {
+        0 => Clamp::INT8,
+        1 => Clamp::bounded(Some(random.below(256) as i32 - 128), None),
+        2 => Clamp::bounded(None, Some(random.below(256) as i32 - 128)),
+        _ => Clamp::bounded(Some(-(random.below(200) as i32)), Some(random.below(200) as i32)),
+    }
+}
+
+/// A layer and what it runs on.
+struct Case {
+    x: Tensor<i8>,
+    codes: WeightCodes,
+    rest: (i32, Registers, Output),
+    join: Option<(Tensor<i16>, u32)>,
+}
+
+impl Case {
+    fn new(random: &mut Random, batch: usize, input: Shape, channels: usize, depth: usize, output: Shape) -> Self {
+        let style = STYLES[random.below(4) as usize];
+        let odd = random.below(4) == 0;
+        let z = random.below(256) as i32 - 128;
+        let registers = registers(random, style, channels, depth, odd);
+        let out = Output { style, zero_point: random.below(256) as i32 - 128, clamp: clamp(random) };
+        let x = Tensor::from_vec(batch, input, random.codes(batch * input.elements()));
+        let codes = WeightCodes { codes: random.codes(channels * depth), scales: vec![1.0], zero_point: 0 };
+        let join = (random.below(3) == 0).then(|| {
+            let values: Vec<i16> = (0..batch * output.elements()).map(|_| random.next() as i16).collect();
+            let shift = if odd { random.below(32) } else { random.below(8) } as u32;
+            (Tensor::from_vec(batch, output, values), shift)
+        });
+        Self { x, codes, rest: (z, registers, out), join }
+    }
+
+    fn join(&self) -> Option<Join<'_>> {
+        self.join.as_ref().map(|(values, shift)| Join { values, shift: *shift })
+    }
+
+    fn product(&self, weights: trunkline::op::product::PackedWeights) -> Product {
+        let (input_zero_point, registers, output) = self.rest.clone();
+        Product { input_zero_point, weights, registers, output }
+    }
+}
+
+/// Both thread counts of every instruction set give the reference's result.
+fn compare<T: PartialEq + std::fmt::Debug + Send>(
+    want: &T,
+    plan: impl Fn(Kernels) -> Option<Plan>,
+    run: impl Fn(&Plan) -> T + Sync,
+) -> Result<(), TestCaseError> {
+    for set in InstructionSet::available() {
+        let plan = plan(Kernels::Only(set)).expect("weights without a zero point and few products");
+        for threads in [1, 2] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let got = pool.install(|| run(&plan));
+            prop_assert_eq!(&got, want, "{} on {} threads", set, threads);
+        }
+    }
+    Ok(())
+}
+
+fn check_conv(conv: &Conv2d, input: Shape, batch: usize, seed: u64) -> Result<(), TestCaseError> {
+    let Ok(output) = conv.output_shape(input) else { return Ok(()) };
+    let case = Case::new(&mut Random(seed), batch, input, conv.out_c, conv.depth(), output);
+    let p = case.product(conv2d::pack(conv, &case.codes.codes, 0));
+    let want = conv2d::int8(conv, &case.x, &p, case.join());
+    let plan = |kernels| Plan::conv2d(conv, input, &case.codes, &p, kernels);
+    compare(&want, plan, |plan| plan.run(&case.x, &p, case.join()))
+}
+
+/// Channel counts around the sizes of lines and blocks.
+fn channels() -> impl Strategy<Value = usize> {
+    prop_oneof![1usize..10, 14usize..20, 30usize..36, 46usize..52, 62usize..84, Just(128), Just(130)]
+}
+
+fn kernel() -> impl Strategy<Value = [usize; 2]> {
+    prop_oneof![Just([1, 1]), Just([3, 3]), (1usize..6, 1usize..6).prop_map(|(h, w)| [h, w])]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+
+    #[test]
+    fn convolutions(
+        (in_c, out_c, kernel) in (channels(), channels(), kernel()),
+        (stride, dilation) in ([1usize..4, 1usize..4], [1usize..3, 1usize..3]),
+        (padded, pad) in (any::<bool>(), [0usize..4, 0usize..4, 0usize..4, 0usize..4]),
+        (h, w, batch, seed) in (1usize..12, 1usize..12, 1usize..4, any::<u64>()),
+    ) {
+        let pad = if padded { pad } else { [0; 4] };
+        let conv = Conv2d { in_c, out_c, kernel, stride, dilation, pad, groups: 1 };
+        check_conv(&conv, Shape::new(h, w, in_c), batch, seed)?;
+    }
+
+    #[test]
+    fn grouped_convolutions(
+        (groups, per_group, filters, kernel) in (2usize..6, 1usize..21, 1usize..21, kernel()),
+        (stride, dilation) in ([1usize..3, 1usize..3], [1usize..3, 1usize..3]),
+        (pad, h, w, batch, seed) in ([0usize..3, 0usize..3, 0usize..3, 0usize..3], 1usize..9, 1usize..9, 1usize..3, any::<u64>()),
+    ) {
+        let (in_c, out_c) = (groups * per_group, groups * filters);
+        let conv = Conv2d { in_c, out_c, kernel, stride, dilation, pad, groups };
+        check_conv(&conv, Shape::new(h, w, in_c), batch, seed)?;
+    }
+
+    #[test]
+    fn depthwise_convolutions(
+        (channels, kernel) in (prop_oneof![2usize..40, 60usize..150], kernel()),
+        (stride, dilation) in ([1usize..3, 1usize..3], [1usize..3, 1usize..3]),
+        (pad, h, w, batch, seed) in ([0usize..3, 0usize..3, 0usize..3, 0usize..3], 1usize..9, 1usize..9, 1usize..3, any::<u64>()),
+    ) {
+        let conv = Conv2d { in_c: channels, out_c: channels, kernel, stride, dilation, pad, groups: channels };
+        check_conv(&conv, Shape::new(h, w, channels), batch, seed)?;
+    }
+
+    #[test]
+    fn linear_layers(h in 1usize..4, c in 1usize..90, outputs in channels(), batch in 1usize..40, seed: u64) {
+        let input = Shape::new(h, 2, c);
+        let op = Linear { inputs: input.elements(), outputs };
+        let case = Case::new(&mut Random(seed), batch, input, outputs, op.inputs, Shape::vector(outputs));
+        let p = case.product(linear::pack(&op, &case.codes.codes, 0));
+        let want = linear::int8(&op, &case.x, &p, case.join());
+        let plan = |kernels| Plan::linear(&op, &case.codes, &p, kernels);
+        compare(&want, plan, |plan| plan.run(&case.x, &p, case.join()))?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+
+    #[test]
+    fn sums(
+        (h, w, c, batch, seed) in (1usize..20, 1usize..20, channels(), 1usize..4, any::<u64>()),
+        (a, b, y) in ((0.01f32..1.0, -128i32..128), (0.01f32..1.0, -128i32..128), (0.01f32..1.0, -128i32..128)),
+        style in 0usize..4,
+    ) {
+        let mut random = Random(seed);
+        let quant = |(scale, zero_point)| QuantParams { scale, zero_point, codes: CodeType::I8 };
+        let p = add::Int8::new(STYLES[style], &quant(a), &quant(b), &quant(y), clamp(&mut random));
+        let shape = Shape::new(h, w, c);
+        let mut map = || Tensor::from_vec(batch, shape, random.codes(batch * shape.elements()));
+        let (a, b) = (map(), map());
+        let want = add::int8(&a, &b, &p);
+        let mut fast = 0;
+        for set in InstructionSet::available() {
+            if let Some(sum) = Sum::new(&p, Kernels::Only(set)) {
+                fast += 1;
+                for threads in [1, 2] {
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                    prop_assert_eq!(&pool.install(|| sum.run(&a, &b)), &want, "{} on {} threads", set, threads);
+                }
+            }
+        }
+        let vectors = InstructionSet::available().filter(|&set| set != InstructionSet::Portable).count();
+        prop_assert!(fast == vectors || p.output.clamp.lo() > p.output.clamp.hi());
+    }
+}
+
+#[test]
+fn maps_of_many_tasks() {
+    for (i, conv) in [
+        Conv2d::square(64, 96, 3, 1, 1),
+        Conv2d::square(3, 32, 7, 2, 3),
+        Conv2d::square(128, 64, 1, 1, 0),
+        Conv2d { groups: 96, ..Conv2d::square(96, 96, 3, 1, 1) },
+    ]
+    .iter()
+    .enumerate()
+    {
+        check_conv(conv, Shape::new(45, 41, conv.in_c), 3, i as u64).unwrap();
+    }
+}
+
+#[test]
+fn what_the_fast_kernels_refuse() {
+    let conv = Conv2d::square(4, 4, 1, 1, 0);
+    let input = Shape::new(2, 2, 4);
+    let case = Case::new(&mut Random(1), 1, input, 4, 4, input);
+    let p = case.product(conv2d::pack(&conv, &case.codes.codes, 0));
+    let portable = Kernels::Only(InstructionSet::Portable);
+    assert!(Plan::conv2d(&conv, input, &case.codes, &p, portable).is_some());
+    assert!(Plan::conv2d(&conv, input, &case.codes, &p, Kernels::Reference).is_none());
+    let shifted = WeightCodes { zero_point: 3, ..case.codes.clone() };
+    assert!(Plan::conv2d(&conv, input, &shifted, &p, portable).is_none());
+    // 70000 × 128 × 255 does not fit 32 bits.
+    let long = Linear { inputs: 70_000, outputs: 1 };
+    let codes = WeightCodes { codes: vec![-128; 70_000], scales: vec![1.0], zero_point: 0 };
+    let registers = Registers { multipliers: vec![Multiplier::default()], bias: vec![0] };
+    let output = Output { style: RequantStyle::Single, zero_point: 0, clamp: Clamp::INT8 };
+    let p = Product { input_zero_point: 127, weights: linear::pack(&long, &codes.codes, 0), registers, output };
+    assert!(Plan::linear(&long, &codes, &p, portable).is_none());
+}
