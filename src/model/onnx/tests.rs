@@ -45,7 +45,8 @@ impl Model {
 
     fn floats(mut self, name: &str, dims: &[i64], values: &[f32]) -> Self {
         let raw_data = Bytes::from(values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>());
-        let tensor = proto::Tensor { dims: dims.to_vec(), data_type: 1, name: name.into(), raw_data, ..Default::default() };
+        let tensor =
+            proto::Tensor { dims: dims.to_vec(), data_type: 1, name: name.into(), raw_data, ..Default::default() };
         self.graph().initializer.push(tensor);
         self
     }
@@ -141,7 +142,8 @@ fn pooling_rounds_up_and_counts_padding_as_the_file_says() {
 #[test]
 fn clamps_are_named_or_refused() {
     let clip = |inputs: &[&str]| {
-        let model = Model::new(&[1, 4]).floats("zero", &[], &[0.0]).floats("six", &[], &[6.0]).floats("one", &[], &[1.0]);
+        let model =
+            Model::new(&[1, 4]).floats("zero", &[], &[0.0]).floats("six", &[], &[6.0]).floats("one", &[], &[1.0]);
         model.node("Clip", inputs, "y", &[])
     };
     assert_eq!(clip(&["x", "zero", "six"]).last().op, Op::Activation(Activation::Relu6));
