@@ -3,8 +3,10 @@
 
 mod common;
 
+use image::ImageFormat;
 use std::collections::HashMap;
 use std::path::Path;
+use trunkline::data::image::Image;
 use trunkline::data::{self, OpenOptions};
 use trunkline::device;
 use trunkline::experiment::input;
@@ -133,12 +135,64 @@ fn accuracies(model: &Path, images: usize, calibration: usize) -> Option<(f64, f
 }
 
 #[test]
-fn resnet20_knows_cifar10_before_and_after_freezing() {
-    let Some(path) = common::shared("models/cifar10_resnets/resnet20_cifar10.onnx") else { return };
-    let Some((float, frozen)) = accuracies(&path, 300, 64) else { return };
-    println!("ResNet-20 on 300 lossless training images: float {float:.2} %, int8 {frozen:.2} %");
-    assert!(float >= 98.5, "{float}");
-    assert!(frozen >= float - 1.5, "{frozen} against {float}");
+fn residual_networks_know_cifar10_before_and_after_freezing() {
+    for (model, images) in [("resnet20_cifar10", 300), ("resnet56_cifar10", 200)] {
+        let Some(path) = common::shared(&format!("models/cifar10_resnets/{model}.onnx")) else { return };
+        let Some((float, frozen)) = accuracies(&path, images, 64) else { return };
+        println!("{model} on {images} lossless training images: float {float:.2} %, int8 {frozen:.2} %");
+        assert!(float >= 98.5, "{model}: {float}");
+        assert!(frozen >= float - 1.5, "{model}: {frozen} against {float}");
+    }
+}
+
+/// The sample photos as a network's input.
+fn photos(shape: Shape, trunk: &Trunk) -> Option<Vec<Image>> {
+    let names = ["cat.bmp", "hot_dog.jpg", "owl.jpg", "parrot.jpg"];
+    let read = |name: &str| {
+        let path = common::shared(&format!("models/coral/{name}"))?;
+        let format = if name.ends_with("bmp") { ImageFormat::Bmp } else { ImageFormat::Jpeg };
+        Some(Image::decode(&std::fs::read(path).unwrap(), format).unwrap().resized(shape.h, shape.w))
+    };
+    assert!(!trunk.is_calibrated());
+    names.into_iter().map(read).collect()
+}
+
+/// How many photos the frozen network gives the class that the float network gives them.
+fn agreement(spec: &str) -> Option<(usize, usize)> {
+    let mut trunk = Trunk::open(spec, Wanted::default()).unwrap();
+    let shape = trunk.graph.shape(trunk.graph.input);
+    let photos = photos(shape, &trunk)?;
+    let reals = input::reals(&photos, shape, trunk.preprocess).unwrap();
+    let float = float_outputs(&trunk.graph, &reals);
+    trunk.calibrate(&reals).unwrap();
+    let program = trunk::prepare(&trunk.graph, &trunk.profile, 8).unwrap();
+    let codes = input::codes(&photos, shape, trunk.preprocess, trunk.graph.edge(trunk.graph.input).quant).unwrap();
+    let frozen = program.run_all(&codes).unwrap().remove(&trunk.graph.output).unwrap();
+    let quant = trunk.graph.edge(trunk.graph.output).quant.unwrap();
+    let mut same = 0;
+    for (i, float) in float.iter().enumerate() {
+        let real = |q: &i8| quant.scale * (i32::from(*q) - quant.zero_point) as f32;
+        let frozen: Vec<f32> = frozen.image(i).iter().map(real).collect();
+        let classes = (arg_max(float.iter().copied()), arg_max(frozen.iter().copied()));
+        let power: f32 = float.iter().map(|v| v * v).sum();
+        let noise: f32 = float.iter().zip(&frozen).map(|(a, b)| (a - b) * (a - b)).sum();
+        println!("{spec}: photo {i}: classes {classes:?}, SQNR {:.1} dB", 10.0 * (power / noise).log10());
+        same += usize::from(classes.0 == classes.1);
+    }
+    Some((same, photos.len()))
+}
+
+#[test]
+fn imagenet_networks_freeze_whole() {
+    // Ranges from the extremes cost the depthwise network two first ranks.
+    for (model, how, kept) in
+        [("tiny_darknet/tiny_darknet_imagenet", "unit", 4), ("stm_mobilenetv1/mobilenet_v1_0.25_224", "signed", 2)]
+    {
+        let Some(path) = common::shared(&format!("models/{model}.onnx")) else { continue };
+        let Some((same, photos)) = agreement(&format!("{}:normalise={how}", path.display())) else { continue };
+        println!("{model}: {same} of {photos} photos keep their first rank");
+        assert!(same >= kept, "{model}: {same} of {photos}");
+    }
 }
 
 #[test]
