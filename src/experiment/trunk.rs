@@ -1,11 +1,12 @@
 //! A trunk as an experiment takes it: a network from the zoo or a model file, its arithmetic, and
-//! how images become its input codes.
+//! how images become its input codes. A float model file may be followed by how its images are
+//! normalised: `model.onnx:normalise=imagenet` (the default), `centred`, `signed` or `unit`.
 
-use super::input::Preprocess;
+use super::input::{NORMALISATIONS, Preprocess};
 use crate::graph::structure::Structure;
 use crate::graph::{Graph, GraphError};
 use crate::model::zoo::{self, ZooError, ZooSpec};
-use crate::model::{ModelError, tflite};
+use crate::model::{ModelError, onnx, tflite};
 use crate::quant::Profile;
 use crate::quantise::{self, QuantiseError};
 use crate::scheme;
@@ -25,6 +26,11 @@ pub enum TrunkError {
     Quantise(#[from] QuantiseError),
     #[error("trunk '{spec}': no such file, and no network of the zoo, which has {known}")]
     Unknown { spec: String, known: String },
+    #[error(
+        "trunk '{spec}': a float model takes one option, normalise={}, as in model.onnx:normalise=imagenet",
+        NORMALISATIONS.map(|(name, _)| name).join("|")
+    )]
+    Normalisation { spec: String },
     #[error(
         "trunk '{file}': its input is {has}; --input {asked} is for networks of the zoo, which can be built for any size"
     )]
@@ -58,7 +64,10 @@ impl Trunk {
         let trunk = if zoo::find(name).is_some() {
             Self::from_zoo(&ZooSpec::parse(spec, wanted.input, wanted.classes, wanted.seed)?)?
         } else if Path::new(spec).exists() || spec.contains(['/', '\\', '.']) {
-            let trunk = Self::import(Path::new(spec))?;
+            let trunk = match spec.split_once(".onnx:") {
+                Some((stem, option)) => Self::import_float(&PathBuf::from(format!("{stem}.onnx")), option, spec)?,
+                None => Self::import(Path::new(spec))?,
+            };
             let shape = trunk.graph.shape(trunk.graph.input);
             if let Some(asked) = wanted.input.filter(|&h| (h, h) != (shape.h, shape.w)) {
                 return Err(TrunkError::FixedInput { file: spec.into(), has: shape.to_string(), asked });
@@ -71,14 +80,30 @@ impl Trunk {
         trunk.with_classes(wanted.classes, wanted.seed)
     }
 
-    /// Imports a quantised model file as it is.
+    /// Imports a model file: a quantised one as it is, a float one (`.onnx`) uncalibrated, its
+    /// images normalised like ImageNet's.
     pub fn import(path: &Path) -> Result<Self, TrunkError> {
+        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
+            return Self::import_float(path, "normalise=imagenet", &path.to_string_lossy());
+        }
         let imported = tflite::import(path)?;
         let name = path.file_stem().map_or("model".into(), |s| s.to_string_lossy().into_owned());
         let mut notes = imported.notes;
         notes.push("pixels enter as the model's input codes, unchanged".into());
         let profile = imported.default_profile.parse().expect("an importer names a known profile");
         Ok(Self { name, graph: imported.graph, profile, preprocess: Preprocess::Codes, notes })
+    }
+
+    /// Imports a float model. No file says how its images were normalised, so the option does.
+    fn import_float(path: &Path, option: &str, spec: &str) -> Result<Self, TrunkError> {
+        let asked = option.strip_prefix("normalise=");
+        let known = NORMALISATIONS.iter().find(|(name, _)| asked == Some(name));
+        let &(how, preprocess) = known.ok_or_else(|| TrunkError::Normalisation { spec: spec.into() })?;
+        let imported = onnx::import(path)?;
+        let mut notes = imported.notes;
+        notes.push(format!("pixels are normalised as '{how}'; the file does not say how it was trained"));
+        let profile = imported.default_profile.parse().expect("an importer names a known profile");
+        Ok(Self { name: imported.graph.name.clone(), graph: imported.graph, profile, preprocess, notes })
     }
 
     fn from_zoo(spec: &ZooSpec) -> Result<Self, TrunkError> {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 pub mod npz;
+pub mod onnx;
 pub mod tflite;
 pub mod zoo;
 

@@ -9,7 +9,11 @@ use crate::seed;
 use crate::tensor::Shape;
 use thiserror::Error;
 
+mod residual;
+mod resnet18;
 mod resnet26;
+mod resnet34;
+mod resnet50;
 mod resnet8;
 
 /// What to build.
@@ -33,7 +37,8 @@ pub struct Network {
 }
 
 /// Every network of the zoo.
-pub const NETWORKS: &[Network] = &[resnet26::NETWORK, resnet8::NETWORK];
+pub const NETWORKS: &[Network] =
+    &[resnet8::NETWORK, resnet18::NETWORK, resnet26::NETWORK, resnet34::NETWORK, resnet50::NETWORK];
 
 #[derive(Debug, Error)]
 pub enum ZooError {

@@ -1,7 +1,7 @@
 //! The ResNet-8 of MLPerf Tiny's image classification: a 3×3 stem and three basic blocks of 16, 32
 //! and 64 planes, 1×1 convolutions on the two shortcuts that change shape, softmax at the end.
 
-use super::{Builder, Network};
+use super::{Builder, Network, residual};
 use crate::graph::GraphError;
 use crate::op::{Op, Softmax};
 
@@ -14,27 +14,9 @@ fn build(b: &mut Builder) -> Result<(), GraphError> {
     b.batch_norm("stem.bn")?;
     b.relu("stem.relu")?;
     for (stage, planes) in [16, 32, 64].into_iter().enumerate() {
-        let planes = b.width(planes);
-        basic_block(b, &format!("s{}", stage + 1), planes, if stage == 0 { 1 } else { 2 })?;
+        residual::basic(b, &format!("s{}", stage + 1), planes, if stage == 0 { 1 } else { 2 })?;
     }
     b.classifier()?;
     b.add("softmax", Op::Softmax(Softmax { beta: 1.0 }))?;
-    Ok(())
-}
-
-fn basic_block(b: &mut Builder, name: &str, planes: usize, stride: usize) -> Result<(), GraphError> {
-    let entry = b.at;
-    b.conv(&format!("{name}c1"), planes, 3, stride)?;
-    b.batch_norm(&format!("{name}c1.bn"))?;
-    b.relu(&format!("{name}c1.relu"))?;
-    b.conv(&format!("{name}c2"), planes, 3, 1)?;
-    let main = b.batch_norm(&format!("{name}c2.bn"))?;
-    b.at = entry;
-    if stride == 2 {
-        b.conv(&format!("{name}.shortcut"), planes, 1, stride)?;
-        b.batch_norm(&format!("{name}.shortcut.bn"))?;
-    }
-    b.at = b.graph.add_node(&format!("{name}.add"), Op::Add, &[main, b.at], &[])?;
-    b.relu(&format!("{name}.relu"))?;
     Ok(())
 }

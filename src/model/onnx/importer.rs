@@ -1,0 +1,311 @@
+//! What every operator's conversion uses: values by name, attributes, constants, adding nodes.
+
+use super::proto;
+use super::tensor::{self, Constant, Refusal};
+use crate::graph::{EdgeId, Graph, ParamId, ParamKind, ParamValue};
+use crate::model::{Fault, printable};
+use crate::op::Op;
+use crate::tensor::Shape;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// How ONNX sees a map that the graph holds as height × width × channels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum View {
+    /// N×C×H×W.
+    Map,
+    /// N×(C·H·W): a flattened map of this shape. ONNX counts channels first, the graph last.
+    Flat(Shape),
+}
+
+impl View {
+    /// Whether ONNX and the graph have the elements in one order.
+    pub fn in_order(self) -> bool {
+        match self {
+            View::Map => true,
+            View::Flat(from) => from.pixels() == 1 || from.c == 1,
+        }
+    }
+}
+
+/// A map and ONNX's view of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Map {
+    pub edge: EdgeId,
+    pub view: View,
+}
+
+/// What a name stands for.
+#[derive(Clone, Debug)]
+pub enum Value {
+    Map(Map),
+    Constant(Rc<Constant>),
+}
+
+/// One node being converted.
+#[derive(Clone, Copy)]
+pub struct Step<'a> {
+    pub index: usize,
+    pub node: &'a proto::Node,
+    pub opset: i64,
+}
+
+/// A graph being built from a file.
+pub struct Importer<'a> {
+    pub graph: Graph,
+    /// Images in the file's maps (1 if it leaves that open), which a graph does not have.
+    pub batch: usize,
+    pub notes: Vec<String>,
+    values: HashMap<&'a str, Value>,
+    initialisers: HashMap<&'a str, &'a proto::Tensor>,
+    /// Constant bytes that may still be copied: many nodes may name one initialiser.
+    copies_left_bytes: usize,
+}
+
+/// Larger attributes are refused, so that sizes computed from a few of them cannot overflow.
+const MAX_ATTRIBUTE: i64 = u16::MAX as i64;
+
+/// Elements of the largest map.
+const MAX_ELEMENTS: usize = i32::MAX as usize;
+
+/// Parameters that a file of any size may have: those of a map plus one value are spread by us.
+const FREE_BYTES: usize = 1 << 20;
+
+/// Whether a map of this shape is neither empty nor beyond what is addressed.
+pub fn is_sound(shape: Shape) -> bool {
+    let elements = shape.h.checked_mul(shape.w).and_then(|n| n.checked_mul(shape.c));
+    elements.is_some_and(|n| (1..=MAX_ELEMENTS).contains(&n))
+}
+
+impl<'a> Step<'a> {
+    pub fn place(&self) -> String {
+        let name = printable(&self.node.name);
+        let domain = if self.is_standard() { String::new() } else { format!("{}.", printable(&self.node.domain)) };
+        format!("node {} '{name}' ({domain}{})", self.index, printable(&self.node.op_type))
+    }
+
+    pub fn is_standard(&self) -> bool {
+        matches!(self.node.domain.as_str(), "" | "ai.onnx")
+    }
+
+    pub fn malformed(&self, why: impl Into<String>) -> Fault {
+        Fault::malformed(self.place(), why)
+    }
+
+    pub fn unsupported(&self, why: impl Into<String>) -> Fault {
+        Fault::unsupported(self.place(), why)
+    }
+
+    pub fn refused(&self, what: &str, refusal: Refusal) -> Fault {
+        let why = format!("{what} {}", refusal.why);
+        if refusal.unsupported { self.unsupported(why) } else { self.malformed(why) }
+    }
+
+    /// The name of input `position`; an empty name is an input left out.
+    pub fn input(&self, position: usize) -> Option<&'a str> {
+        self.node.input.get(position).map(String::as_str).filter(|name| !name.is_empty())
+    }
+
+    pub fn attribute(&self, name: &str) -> Option<&'a proto::Attribute> {
+        self.node.attribute.iter().find(|a| a.name == name)
+    }
+
+    pub fn integer(&self, name: &str, default: i64) -> Result<i64, Fault> {
+        let value = self.attribute(name).map_or(default, |a| a.i);
+        if value.abs_diff(0) <= MAX_ATTRIBUTE as u64 {
+            Ok(value)
+        } else {
+            Err(self.malformed(format!("has {name} {value}")))
+        }
+    }
+
+    pub fn float(&self, name: &str, default: f32) -> Result<f32, Fault> {
+        let value = self.attribute(name).map_or(default, |a| a.f);
+        if value.is_finite() { Ok(value) } else { Err(self.malformed(format!("has {name} {value}"))) }
+    }
+
+    pub fn text(&self, name: &str) -> Result<Option<&'a str>, Fault> {
+        let text = self.attribute(name).map(|a| std::str::from_utf8(&a.s)).transpose();
+        text.map_err(|_| self.malformed(format!("has a {name} that is no text")))
+    }
+
+    /// A list of sizes: none negative, none huge.
+    pub fn sizes(&self, name: &str) -> Result<Option<Vec<usize>>, Fault> {
+        let size = |&v: &i64| {
+            if (0..=MAX_ATTRIBUTE).contains(&v) {
+                Ok(v as usize)
+            } else {
+                Err(self.unsupported(format!("has {name} {v}; 0 to {MAX_ATTRIBUTE} are done")))
+            }
+        };
+        self.attribute(name).map(|a| a.ints.iter().map(size).collect()).transpose()
+    }
+
+    /// `conv2d_03`: the operation and the node's number in the file.
+    pub fn node_name(&self, op: &Op) -> String {
+        let kind = match op {
+            Op::Conv2d(conv) if conv.is_depthwise() => "depthwise",
+            op => op.name(),
+        };
+        format!("{}_{:02}", kind.replace('-', "_"), self.index)
+    }
+}
+
+impl<'a> Importer<'a> {
+    pub fn new(graph: Graph, batch: usize, file: &'a proto::Graph, file_bytes: usize) -> Self {
+        let initialisers = file.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
+        // Tied weights are legitimate; copying one initialiser without end is not.
+        let copies_left_bytes = file_bytes.saturating_mul(4).saturating_add(FREE_BYTES);
+        Self { graph, batch, notes: vec![], values: HashMap::new(), initialisers, copies_left_bytes }
+    }
+
+    pub fn shape(&self, map: Map) -> Shape {
+        self.graph.shape(map.edge)
+    }
+
+    /// The dimensions that ONNX gives a map.
+    pub fn dims(&self, map: Map) -> Vec<usize> {
+        let shape = self.shape(map);
+        match map.view {
+            View::Map => vec![self.batch, shape.c, shape.h, shape.w],
+            View::Flat(_) => vec![self.batch, shape.elements()],
+        }
+    }
+
+    pub fn value(&self, name: &str) -> Option<&Value> {
+        self.values.get(name)
+    }
+
+    pub fn is_constant(&self, step: &Step, position: usize) -> bool {
+        step.input(position).is_some_and(|name| match self.values.get(name) {
+            Some(value) => matches!(value, Value::Constant(_)),
+            None => self.initialisers.contains_key(name),
+        })
+    }
+
+    /// The map on input `position`.
+    pub fn map(&self, step: &Step, position: usize) -> Result<Map, Fault> {
+        let name = step.input(position).ok_or_else(|| step.malformed(format!("has no input {position}")))?;
+        match self.values.get(name) {
+            Some(Value::Map(map)) => Ok(*map),
+            None if !self.initialisers.contains_key(name) => {
+                Err(step.malformed(format!("reads '{}' before any node computes it", printable(name))))
+            }
+            _ => Err(step.unsupported(format!(
+                "reads the constant '{}' as a map; fold it into the layer before or after (onnxsim does)",
+                printable(name)
+            ))),
+        }
+    }
+
+    /// The map on input `position`, which must be N×C×H×W.
+    pub fn map4(&self, step: &Step, position: usize) -> Result<Map, Fault> {
+        let map = self.map(step, position)?;
+        match map.view {
+            View::Map => Ok(map),
+            View::Flat(_) => Err(step.unsupported("works on a flattened map; only N×C×H×W is done here")),
+        }
+    }
+
+    /// The constant on input `position`, if that input is there. Its copy is charged to the file's
+    /// allowance.
+    pub fn optional(&mut self, step: &Step, position: usize) -> Result<Option<Rc<Constant>>, Fault> {
+        let Some(name) = step.input(position) else { return Ok(None) };
+        match self.values.get(name) {
+            Some(Value::Constant(constant)) => return Ok(Some(constant.clone())),
+            Some(Value::Map(_)) => {
+                let why = format!("its input {position} '{}' is computed; it must be a constant", printable(name));
+                return Err(step.unsupported(why));
+            }
+            None => {}
+        }
+        let tensor = self.initialisers.get(name).copied().ok_or_else(|| {
+            step.malformed(format!("reads '{}', which is neither computed nor an initialiser", printable(name)))
+        })?;
+        self.read(step, &format!("its constant '{}'", printable(name)), tensor).map(Some)
+    }
+
+    pub fn constant(&mut self, step: &Step, position: usize) -> Result<Rc<Constant>, Fault> {
+        let found = self.optional(step, position)?;
+        found.ok_or_else(|| step.malformed(format!("has no input {position}")))
+    }
+
+    /// Reads a tensor of the file.
+    pub fn read(&mut self, step: &Step, what: &str, tensor: &proto::Tensor) -> Result<Rc<Constant>, Fault> {
+        self.charge(step, tensor::held_bytes(tensor))?;
+        Constant::read(tensor).map(Rc::new).map_err(|refusal| step.refused(what, refusal))
+    }
+
+    /// Takes parameter bytes from the file's allowance.
+    pub fn charge(&mut self, step: &Step, bytes: usize) -> Result<(), Fault> {
+        self.copies_left_bytes = self
+            .copies_left_bytes
+            .checked_sub(bytes)
+            .ok_or_else(|| step.malformed("the nodes share constants until they hold 4 times the file"))?;
+        Ok(())
+    }
+
+    /// Finite values of a constant.
+    pub fn floats<'c>(&self, step: &Step, what: &str, constant: &'c Constant) -> Result<&'c [f32], Fault> {
+        constant.floats().map_err(|refusal| step.refused(what, refusal))
+    }
+
+    pub fn integers<'c>(&self, step: &Step, what: &str, constant: &'c Constant) -> Result<&'c [i64], Fault> {
+        constant.integers().map_err(|refusal| step.refused(what, refusal))
+    }
+
+    /// The list that was an attribute in old opsets and became an input.
+    pub fn list(&mut self, step: &Step, name: &str, position: usize) -> Result<Option<Vec<i64>>, Fault> {
+        if let Some(attribute) = step.attribute(name) {
+            return Ok(Some(attribute.ints.clone()));
+        }
+        let Some(constant) = self.optional(step, position)? else { return Ok(None) };
+        Ok(Some(self.integers(step, name, &constant)?.to_vec()))
+    }
+
+    /// Names a parameter after its node: `conv2d_03.weight`.
+    pub fn add_param(&mut self, name: &str, role: &str, kind: ParamKind, dims: &[usize], values: Vec<f32>) -> ParamId {
+        self.graph.add_param(&format!("{name}.{role}"), dims, kind, ParamValue::F32(values))
+    }
+
+    /// Adds a node to the graph.
+    pub fn node(
+        &mut self,
+        step: &Step,
+        name: &str,
+        op: Op,
+        inputs: &[EdgeId],
+        params: &[ParamId],
+    ) -> Result<EdgeId, Fault> {
+        let edge = self.graph.add_node(name, op, inputs, params).map_err(|e| step.malformed(e.to_string()))?;
+        let shape = self.graph.shape(edge);
+        if is_sound(shape) {
+            Ok(edge)
+        } else {
+            Err(step.malformed(format!("computes a map of {} × {} × {} elements", shape.h, shape.w, shape.c)))
+        }
+    }
+
+    /// Adds the one node of an operation without parameters and gives its map the step's output name.
+    pub fn emit(&mut self, step: &Step<'a>, op: Op, inputs: &[Map], view: View) -> Result<(), Fault> {
+        let edges: Vec<EdgeId> = inputs.iter().map(|m| m.edge).collect();
+        let name = step.node_name(&op);
+        let edge = self.node(step, &name, op, &edges, &[])?;
+        self.define(step, Value::Map(Map { edge, view }))
+    }
+
+    /// Gives a map or constant the step's first output name.
+    pub fn define(&mut self, step: &Step<'a>, value: Value) -> Result<(), Fault> {
+        let name = step.node.output.first().filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| step.malformed("has no output"))?;
+        if self.initialisers.contains_key(name.as_str()) || self.values.insert(name, value).is_some() {
+            return Err(step.malformed(format!("computes '{}', which is there already", printable(name))));
+        }
+        Ok(())
+    }
+
+    /// Names the graph's input.
+    pub fn define_input(&mut self, name: &'a str, map: Map) {
+        self.values.insert(name, Value::Map(map));
+    }
+}

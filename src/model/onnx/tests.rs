@@ -1,0 +1,277 @@
+//! Small models, a few nodes each: what they become, and what is said of those that are refused.
+//! Values are compared in `tests/onnx_import.rs`, which may run graphs.
+
+use super::*;
+use crate::graph::{Node, ParamKind};
+use crate::op::Op;
+
+/// A model of opset 13 under construction; its input is `x`.
+struct Model(proto::Model);
+
+fn ints(name: &str, ints: &[i64]) -> proto::Attribute {
+    proto::Attribute { name: name.into(), ints: ints.to_vec(), ..Default::default() }
+}
+
+fn int(name: &str, i: i64) -> proto::Attribute {
+    proto::Attribute { name: name.into(), i, ..Default::default() }
+}
+
+fn text(name: &str, s: &'static str) -> proto::Attribute {
+    proto::Attribute { name: name.into(), s: Bytes::from_static(s.as_bytes()), ..Default::default() }
+}
+
+fn value_info(name: &str, dims: &[i64]) -> proto::ValueInfo {
+    let dim = dims.iter().map(|&d| proto::Dimension { dim_value: (d >= 0).then_some(d) }).collect();
+    let tensor_type = Some(proto::TensorType { elem_type: 1, shape: Some(proto::TensorShape { dim }) });
+    proto::ValueInfo { name: name.into(), r#type: Some(proto::Type { tensor_type }) }
+}
+
+impl Model {
+    /// A dimension of -1 is open.
+    fn new(input: &[i64]) -> Self {
+        let graph = proto::Graph { input: vec![value_info("x", input)], ..Default::default() };
+        let opset_import = vec![proto::OperatorSet { domain: String::new(), version: 13 }];
+        Self(proto::Model { graph: Some(graph), opset_import })
+    }
+
+    fn graph(&mut self) -> &mut proto::Graph {
+        self.0.graph.as_mut().unwrap()
+    }
+
+    fn opset(mut self, version: i64) -> Self {
+        self.0.opset_import[0].version = version;
+        self
+    }
+
+    fn floats(mut self, name: &str, dims: &[i64], values: &[f32]) -> Self {
+        let raw_data = Bytes::from(values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>());
+        let tensor =
+            proto::Tensor { dims: dims.to_vec(), data_type: 1, name: name.into(), raw_data, ..Default::default() };
+        self.graph().initializer.push(tensor);
+        self
+    }
+
+    fn integers(mut self, name: &str, values: &[i64]) -> Self {
+        let dims = vec![values.len() as i64];
+        let int64_data = values.to_vec();
+        let tensor = proto::Tensor { dims, data_type: 7, name: name.into(), int64_data, ..Default::default() };
+        self.graph().initializer.push(tensor);
+        self
+    }
+
+    /// Adds a node; the last one's output is the graph's.
+    fn node(mut self, op: &str, inputs: &[&str], output: &str, attribute: &[proto::Attribute]) -> Self {
+        self.graph().node.push(proto::Node {
+            input: inputs.iter().map(|i| i.to_string()).collect(),
+            output: vec![output.into()],
+            name: format!("the_{op}"),
+            op_type: op.into(),
+            attribute: attribute.to_vec(),
+            domain: String::new(),
+        });
+        self.graph().output = vec![proto::ValueInfo { name: output.into(), r#type: None }];
+        self
+    }
+
+    fn import(&self) -> Result<Graph, String> {
+        let imported = import_bytes(self.0.encode_to_vec(), Path::new("m.onnx")).map_err(|e| e.to_string())?;
+        imported.graph.check().unwrap();
+        Ok(imported.graph)
+    }
+
+    fn last(&self) -> Node {
+        self.import().unwrap().nodes.pop().unwrap()
+    }
+
+    fn refusal(&self) -> String {
+        self.import().unwrap_err()
+    }
+}
+
+#[test]
+fn convolution_paddings() {
+    let conv = |attributes: &[proto::Attribute]| {
+        let model = Model::new(&[-1, 2, 6, 5]).floats("w", &[4, 2, 3, 3], &[0.5; 72]);
+        match model.node("Conv", &["x", "w"], "y", attributes).last().op {
+            Op::Conv2d(conv) => conv,
+            other => panic!("{other:?}"),
+        }
+    };
+    let (two, s2) = (ints("dilations", &[2, 1]), ints("strides", &[2, 2]));
+    assert_eq!(conv(&[]).pad, [0; 4]);
+    assert_eq!(conv(&[ints("pads", &[1, 2, 0, 1])]).pad, [1, 2, 0, 1]);
+    assert_eq!(conv(&[text("auto_pad", "SAME_UPPER"), s2.clone()]).pad, [0, 1, 1, 1]);
+    assert_eq!(conv(&[text("auto_pad", "SAME_LOWER"), s2.clone()]).pad, [1, 1, 0, 1]);
+    assert_eq!(conv(&[text("auto_pad", "VALID"), s2]).pad, [0; 4]);
+    assert_eq!(conv(&[text("auto_pad", "SAME_UPPER"), two]).pad, [2, 1, 2, 1]);
+}
+
+#[test]
+fn contradictory_convolutions_are_refused() {
+    let model = || Model::new(&[1, 2, 6, 6]).floats("w", &[4, 2, 3, 3], &[0.5; 72]);
+    let with = |a: proto::Attribute| model().node("Conv", &["x", "w"], "y", &[a]).refusal();
+    assert!(with(int("group", 2)).contains("2 groups of 2 channels but reads 2"));
+    assert!(with(ints("kernel_shape", &[5, 5])).contains("kernel of [5, 5]"));
+    assert!(with(ints("strides", &[0, 1])).contains("0"));
+    assert!(with(ints("strides", &[1])).contains("two values"));
+    assert!(with(ints("pads", &[-1, 0, 0, 0])).contains("-1"));
+    assert!(with(ints("pads", &[i64::MAX; 4])).contains("pads"));
+    let bad_bias = model().floats("b", &[3], &[0.0; 3]).node("Conv", &["x", "w", "b"], "y", &[]).refusal();
+    assert!(bad_bias.contains("node 0 'the_Conv' (Conv)") && bad_bias.contains("3 values for 4"), "{bad_bias}");
+    let nan = Model::new(&[1, 1, 2, 2]).floats("w", &[1, 1, 1, 1], &[f32::NAN]).node("Conv", &["x", "w"], "y", &[]);
+    assert!(nan.refusal().contains("not finite"));
+}
+
+#[test]
+fn pooling_rounds_up_and_counts_padding_as_the_file_says() {
+    let pool = |op: &str, attributes: &[proto::Attribute]| {
+        let kernel = [ints("kernel_shape", &[3, 3]), ints("strides", &[2, 2])];
+        Model::new(&[1, 4, 6, 6]).node(op, &["x"], "y", &[&kernel[..], attributes].concat()).import().unwrap()
+    };
+    let shape = |g: &Graph| g.shape(g.output);
+    assert_eq!(shape(&pool("MaxPool", &[])), Shape::new(2, 2, 4));
+    assert_eq!(shape(&pool("MaxPool", &[int("ceil_mode", 1)])), Shape::new(3, 3, 4));
+    let padded = [ints("pads", &[1, 1, 1, 1])];
+    let excluding = pool("AveragePool", &padded);
+    assert!(matches!(&excluding.nodes[..], [one] if matches!(one.op, Op::AvgPool(p) if p.pad == [1; 4])));
+    let counted = pool("AveragePool", &[&padded[..], &[int("count_include_pad", 1)]].concat());
+    assert!(matches!(&counted.nodes[..], [a, b] if matches!(a.op, Op::Pad(_)) && matches!(b.op, Op::AvgPool(_))));
+    assert_eq!(shape(&counted), shape(&excluding));
+}
+
+#[test]
+fn clamps_are_named_or_refused() {
+    let clip = |inputs: &[&str]| {
+        let model =
+            Model::new(&[1, 4]).floats("zero", &[], &[0.0]).floats("six", &[], &[6.0]).floats("one", &[], &[1.0]);
+        model.node("Clip", inputs, "y", &[])
+    };
+    assert_eq!(clip(&["x", "zero", "six"]).last().op, Op::Activation(Activation::Relu6));
+    assert_eq!(clip(&["x", "zero"]).last().op, Op::Activation(Activation::Relu));
+    assert!(clip(&["x", "zero", "one"]).refusal().contains("clamps to [0, 1]"));
+    let bound = |name: &str, f| proto::Attribute { name: name.into(), f, ..Default::default() };
+    let old = Model::new(&[1, 4]).opset(10).node("Clip", &["x"], "y", &[bound("min", 0.0), bound("max", 6.0)]);
+    assert_eq!(old.last().op, Op::Activation(Activation::Relu6));
+}
+
+#[test]
+fn linear_weights_behind_a_flatten_follow_the_graphs_order() {
+    let weights: Vec<f32> = (0..8).map(|i| i as f32).collect();
+    let model = Model::new(&[-1, 2, 2, 1]).floats("w", &[2, 4], &weights).floats("b", &[2], &[1.0, 2.0]);
+    let graph = model
+        .node("Flatten", &["x"], "f", &[])
+        .node("Gemm", &["f", "w", "b"], "y", &[int("transB", 1)])
+        .import()
+        .unwrap();
+    let weight = graph.params.iter().find(|p| p.kind == ParamKind::Weight).unwrap();
+    assert_eq!(weight.value.to_f32(), [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0]);
+    assert_eq!(graph.shape(graph.output), Shape::vector(2));
+}
+
+#[test]
+fn a_matrix_product_and_its_sum_are_a_linear_layer_and_a_batch_norm() {
+    let graph = Model::new(&[1, 2])
+        .floats("w", &[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+        .floats("b", &[3], &[1.0, 2.0, 3.0])
+        .node("MatMul", &["x", "w"], "m", &[])
+        .node("Add", &["b", "m"], "y", &[])
+        .import()
+        .unwrap();
+    assert_eq!(graph.params[0].value.to_f32(), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+    assert!(matches!(graph.nodes[1].op, Op::BatchNorm(_)));
+    assert_eq!(graph.param(graph.nodes[1].params[1]).value.to_f32(), [1.0, 2.0, 3.0]);
+}
+
+#[test]
+fn exported_shape_computations_fold() {
+    let graph = Model::new(&[-1, 3, 4, 4])
+        .integers("first", &[0])
+        .integers("rest", &[-1])
+        .node("GlobalAveragePool", &["x"], "p", &[])
+        .node("Shape", &["p"], "s", &[])
+        .node("Gather", &["s", "first"], "n", &[int("axis", 0)])
+        .node("Concat", &["n", "rest"], "to", &[int("axis", 0)])
+        .node("Reshape", &["p", "to"], "f", &[])
+        .node("Softmax", &["f"], "y", &[])
+        .import()
+        .unwrap();
+    let ops: Vec<_> = graph.nodes.iter().map(|n| n.op.name()).collect();
+    assert_eq!(ops, ["mean", "softmax"]);
+}
+
+#[test]
+fn an_option_a_shortcut_is_a_subsampling_and_zero_channels() {
+    let model = |starts: &[i64], steps: &[i64]| {
+        Model::new(&[1, 4, 8, 8])
+            .integers("starts", starts)
+            .integers("ends", &[i64::MAX, i64::MAX])
+            .integers("axes", &[2, -1])
+            .integers("steps", steps)
+            .integers("pads", &[0, 2, 0, 0, 0, 2, 0, 0])
+            .node("Slice", &["x", "starts", "ends", "axes", "steps"], "s", &[])
+            .node("Pad", &["s", "pads"], "y", &[])
+    };
+    let graph = model(&[0, 0], &[2, 2]).import().unwrap();
+    assert!(matches!(graph.nodes[0].op, Op::MaxPool(p) if p.kernel == [1, 1] && p.stride == [2, 2]));
+    assert_eq!(graph.shape(graph.output), Shape::new(4, 4, 8));
+    assert!(model(&[1, 0], &[2, 2]).refusal().contains("takes 1.."));
+    assert!(model(&[0, 0], &[-1, 2]).refusal().contains("by -1"));
+}
+
+#[test]
+fn squeeze_and_excite_spreads_a_vector_over_a_map() {
+    let graph = Model::new(&[1, 4, 8, 8])
+        .node("GlobalAveragePool", &["x"], "p", &[])
+        .node("Sigmoid", &["p"], "g", &[])
+        .node("Mul", &["g", "x"], "y", &[])
+        .import()
+        .unwrap();
+    assert_eq!(graph.nodes[2].inputs[0], graph.input, "the larger operand comes first");
+}
+
+#[test]
+fn what_is_not_read_is_named_with_a_way_out() {
+    let one = |op: &str| Model::new(&[1, 4, 8, 8]).node(op, &["x"], "y", &[]).refusal();
+    let unknown = one("Einsum");
+    assert!(unknown.contains("m.onnx: node 0 'the_Einsum' (Einsum)") && unknown.contains("onnxsim"), "{unknown}");
+    assert!(one("QuantizeLinear").contains("before quantisation"));
+    let mut other = Model::new(&[1, 4]).node("Relu", &["x"], "y", &[]);
+    other.graph().node[0].domain = "com.microsoft".into();
+    assert!(other.refusal().contains("com.microsoft.Relu"));
+    assert!(Model::new(&[1, 4]).opset(6).node("Relu", &["x"], "y", &[]).refusal().contains("convert_version"));
+    assert!(Model::new(&[1, -1, 8, 8]).node("Relu", &["x"], "y", &[]).refusal().contains("dimension 1 open"));
+    assert!(Model::new(&[1, 4, 8]).node("Relu", &["x"], "y", &[]).refusal().contains("rank 3"));
+    assert!(Model::new(&[1, 4]).node("Relu", &["z"], "y", &[]).refusal().contains("before any node computes it"));
+    assert!(Model::new(&[1, 4]).node("Relu", &["x"], "x", &[]).refusal().contains("there already"));
+    let flat = Model::new(&[1, 4, 2, 2]).node("Flatten", &["x"], "y", &[]).refusal();
+    assert!(flat.contains("before the Flatten"), "{flat}");
+}
+
+#[test]
+fn weights_that_are_elsewhere_or_too_few_are_refused() {
+    let mut model = Model::new(&[1, 1, 2, 2]).floats("w", &[1, 1, 1, 1], &[1.0]).node("Conv", &["x", "w"], "y", &[]);
+    model.graph().initializer[0].dims = vec![1 << 40, 1 << 40, 1, 1];
+    assert!(model.refusal().contains("holds 1 elements"));
+    model.graph().initializer[0].dims = vec![-1, 1, 1, 1];
+    assert!(model.refusal().contains("dimensions [-1"));
+    model.graph().initializer[0].data_location = 1;
+    assert!(model.refusal().contains("another file"));
+    model.graph().initializer[0] =
+        proto::Tensor { name: "w".into(), data_type: 3, dims: vec![1, 1, 1, 1], ..Default::default() };
+    assert!(model.refusal().contains("INT8"));
+}
+
+#[test]
+fn sizes_that_nothing_justifies_are_refused() {
+    let huge = Model::new(&[1, i64::MAX, 2, 2]).node("Relu", &["x"], "y", &[]).refusal();
+    assert!(huge.contains("more elements than can be addressed"), "{huge}");
+    // One value spread over a vector that only the input's shape claims to exist.
+    let spread = Model::new(&[1, i64::from(i32::MAX)]).floats("c", &[], &[1.0]).node("Mul", &["x", "c"], "y", &[]);
+    assert!(spread.refusal().contains("4 times the file"));
+    let mut doubling = Model::new(&[1, 4]).integers("c0", &[1]);
+    for i in 0..64 {
+        let (from, to) = (format!("c{i}"), format!("c{}", i + 1));
+        doubling = doubling.node("Concat", &[&from, &from], &to, &[int("axis", 0)]);
+    }
+    assert!(doubling.refusal().contains("no shape"));
+}

@@ -1,0 +1,86 @@
+//! The zoo's networks have the parameters, work and structure that the literature prints.
+
+use trunkline::graph::structure::Structure;
+use trunkline::graph::{Graph, ParamKind};
+use trunkline::model::zoo::{NETWORKS, ZooSpec};
+use trunkline::op::Op;
+use trunkline::plan::macs::{self, MacRule};
+
+fn build(name: &str, classes: usize) -> Graph {
+    let graph = ZooSpec::parse(name, None, Some(classes), 0).unwrap().build().unwrap();
+    graph.check().unwrap();
+    graph
+}
+
+/// Parameters with and without the classifier.
+fn params(graph: &Graph) -> (usize, usize) {
+    let counted = |of_head: bool| {
+        let nodes = graph.nodes.iter().filter(move |n| matches!(n.op, Op::Linear(_)) == of_head);
+        let params = nodes.flat_map(|n| &n.params).map(|&p| graph.param(p)).filter(|p| p.kind != ParamKind::NormStats);
+        params.map(|p| p.value.len()).sum::<usize>()
+    };
+    (counted(false) + counted(true), counted(false))
+}
+
+/// Under NetTailor's rule, and what its stem would cost at half the height and width.
+fn nettailor(graph: &Graph) -> (u64, u64) {
+    let stem = graph.node_ids().filter(|&n| ["stem", "stem.bn"].contains(&graph.node(n).name.as_str()));
+    let stem: u64 = stem.map(|n| macs::node(graph, n, MacRule::Nettailor)).sum();
+    let total = macs::count(graph, MacRule::Nettailor).total;
+    (total, total - stem * 3 / 4)
+}
+
+#[test]
+fn imagenet_forms_have_torchvisions_counts() {
+    for (name, total, without_classifier, work) in [
+        ("resnet18", 11_689_512, 11_176_512, 1_814_073_344),
+        ("resnet34", 21_797_672, 21_284_672, 3_663_761_408),
+        ("resnet50", 25_557_032, 23_508_032, 4_089_184_256),
+    ] {
+        let graph = build(name, 1000);
+        assert_eq!(params(&graph), (total, without_classifier), "{name}");
+        assert_eq!(macs::count(&graph, MacRule::Conv).total, work, "{name}");
+    }
+}
+
+/// PAPER_TABLES section 6: the cells of NetTailor's Tables 1 and 2 that can be counted.
+#[test]
+fn nettailors_tables_come_out_of_the_counters() {
+    let in_units = |n: u64, unit: f64| format!("{:.4}", n as f64 / unit);
+    // Table 1, ResNet-34, SVHN's ten classes: the stem charged behind the maximum pool.
+    let graph = build("resnet34", 10);
+    let (whole, half_stem) = nettailor(&graph);
+    assert_eq!((in_units(half_stem, 1e9), in_units(whole, 1e9)), ("3.5810".into(), "3.6707".into()));
+    assert_eq!(format!("{:.4}", params(&graph).0 as f64 / 1e6), "21.2898");
+    // Table 2, ResNet-50: the stem where it is; 2,049 parameters per class.
+    for classes in [102, 200] {
+        let graph = build("resnet50", classes);
+        assert_eq!(params(&graph).0, 23_508_032 + 2049 * classes);
+        let (whole, half_stem) = nettailor(&graph);
+        assert!((4.1094..=4.1098).contains(&(whole as f64 / 1e9)), "{whole}");
+        assert_eq!(format!("{:.2}", half_stem as f64 / 1e9), "4.02");
+    }
+}
+
+#[test]
+fn stages_and_blocks_are_found() {
+    for (name, blocks, convs) in
+        [("resnet18", [2, 2, 2, 2], 2), ("resnet34", [3, 4, 6, 3], 2), ("resnet50", [3, 4, 6, 3], 3)]
+    {
+        let graph = build(&format!("{name}:width=0.125,input=64"), 10);
+        let structure = Structure::find(&graph).unwrap();
+        let stages: Vec<usize> = structure.stages.iter().map(|s| s.blocks.len()).collect();
+        assert_eq!(stages, blocks, "{name}");
+        assert!(structure.blocks.iter().all(|b| b.convs.len() == convs && b.join.is_some()), "{name}");
+        assert!(structure.stem.is_some() && !structure.head.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn every_network_is_built_at_its_default_size() {
+    for network in NETWORKS {
+        let graph = build(&format!("{}:width=0.125", network.name), 7);
+        assert_eq!(graph.shape(graph.output).elements(), 7, "{}", network.name);
+        assert_eq!(graph.shape(graph.input).h, network.default_input);
+    }
+}
