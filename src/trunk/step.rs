@@ -61,9 +61,11 @@ impl TrunkStep {
     pub(super) fn choose(&mut self, kernels: Kernels) {
         self.fast = match (&self.work, &self.weights) {
             (Work::Conv2d(op, p), Some(codes)) => {
-                Plan::conv2d(op, self.input_shapes[0], codes, p, kernels).map(Fast::Product)
+                Plan::conv2d(op, self.input_shapes[0], codes, p, kernels).map(|plan| Fast::Product(Box::new(plan)))
             }
-            (Work::Linear(op, p), Some(codes)) => Plan::linear(op, codes, p, kernels).map(Fast::Product),
+            (Work::Linear(op, p), Some(codes)) => {
+                Plan::linear(op, codes, p, kernels).map(|plan| Fast::Product(Box::new(plan)))
+            }
             (Work::Add(p), _) => Sum::new(p, kernels).map(Fast::Sum),
             _ => None,
         };

@@ -33,6 +33,6 @@ pub use table::{InstructionSet, Kernels};
 /// A step's work on the fast kernels.
 #[derive(Clone, Debug)]
 pub(super) enum Fast {
-    Product(Plan),
+    Product(Box<Plan>),
     Sum(Sum),
 }

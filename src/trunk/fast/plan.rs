@@ -159,8 +159,7 @@ struct Task<'a> {
 impl Task<'_> {
     /// What sums start from: the vector store expects the bias in them, the scalar one adds it.
     fn init(&self) -> &[i32] {
-        let plan = self.plan;
-        if plan.requant.is_some() && self.join.is_none() { &plan.biased } else { &plan.centre }
+        if self.plan.requant.is_some() { &self.plan.biased } else { &self.plan.centre }
     }
 
     /// Blocks outside, positions inside: a block's weights stay in cache while positions pass.
@@ -185,7 +184,7 @@ impl Task<'_> {
                 tile.check();
                 // SAFETY: a table exists only where the CPU has its instructions, and the tile is checked.
                 unsafe { (plan.table.tile)(&mut tile) };
-                self.finish(block, position, &sums[..at.len() * block.lanes()]);
+                self.finish(block, position, &mut sums[..at.len() * block.lanes()]);
                 position += at.len();
             }
         }
@@ -211,11 +210,12 @@ impl Task<'_> {
     }
 
     /// From sums to codes: `sums` are those of positions from `position` on.
-    fn finish(&mut self, block: &Block, position: usize, sums: &[i32]) {
+    fn finish(&mut self, block: &Block, position: usize, sums: &mut [i32]) {
         let (plan, lanes) = (self.plan, block.lanes());
         let start = position * plan.out_c + block.first;
-        let requant = plan.requant.as_ref().filter(|_| self.join.is_none());
-        if let (Some(requant), Some(requantise)) = (requant, plan.table.requantise) {
+        let vector = plan.requant.as_ref().zip(plan.table.requantise);
+        let vector = vector.filter(|(requant, _)| self.joins(block, start, sums, requant.limit));
+        if let Some((requant, requantise)) = vector {
             let mut store = Store {
                 style: requant.style,
                 sums,
@@ -238,10 +238,26 @@ impl Task<'_> {
         for (i, sums) in sums.chunks_exact(lanes).enumerate() {
             let start = start + i * plan.out_c;
             for (c, &sum) in sums[..block.channels].iter().enumerate() {
-                let joined = i64::from(sum) + self.join.map_or(0, |j| j.at(self.first + start + c));
+                let has = if plan.requant.is_some() { self.p.registers.bias[block.first + c] } else { 0 };
+                let joined = i64::from(sum) - i64::from(has) + self.join.map_or(0, |j| j.at(self.first + start + c));
                 let code = self.p.registers.code(block.first + c, joined, &self.p.output, &mut self.counts);
                 self.codes[start + c] = code;
             }
         }
+    }
+
+    /// Adds the tap-in to a tile of sums, if there is one; not if that takes any beyond `limit`.
+    fn joins(&self, block: &Block, start: usize, sums: &mut [i32], limit: i64) -> bool {
+        let Some(join) = self.join else { return true };
+        let (lanes, first) = (block.lanes(), self.first + start);
+        let joined = |sums: &[i32], i: usize, c: usize| i64::from(sums[c]) + join.at(first + i * self.plan.out_c + c);
+        let is_calm = |(i, sums): (usize, &[i32])| (0..block.channels).all(|c| joined(sums, i, c).abs() <= limit);
+        let calm = sums.chunks_exact(lanes).enumerate().all(is_calm);
+        if calm {
+            for (i, sums) in sums.chunks_exact_mut(lanes).enumerate() {
+                (0..block.channels).for_each(|c| sums[c] = joined(sums, i, c) as i32);
+            }
+        }
+        calm
     }
 }

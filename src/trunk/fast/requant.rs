@@ -2,7 +2,7 @@
 //!
 //! A layer is *calm* if no sum it can form overflows 32 bits, before or after its requantisation:
 //! then the only events are saturations, and 32-bit vector arithmetic is exact. Other layers, and
-//! sums that a tap-in joins, go through the scalar definition.
+//! tiles that a tap-in takes beyond the limit, go through the scalar definition.
 
 use super::pack::Block;
 use crate::op::Output;
@@ -30,6 +30,8 @@ pub(super) struct Requant {
     /// The zero point; for a constant channel, its constant.
     pub offset: Vec<i32>,
     pub saturates: [i32; 2],
+    /// Sums up to this are calm, whatever else was added to them.
+    pub limit: i64,
 }
 
 impl Requant {
@@ -48,6 +50,7 @@ impl Requant {
                 } else {
                     (made.factor[lane], made.right[lane]) = constants(style, m, largest[lane] + i64::from(bias).abs())?;
                     made.offset[lane] = output.zero_point;
+                    made.limit = made.limit.min(limit(style, m));
                 }
             }
         }
@@ -81,8 +84,18 @@ impl Requant {
         let end = |value: i32, bound: i32| if output.clamp.apply(value).1 { bound } else { value };
         let saturates = [end(i32::MIN, output.clamp.lo()), end(i32::MAX, output.clamp.hi())];
         let (factor, right, offset) = (vec![0; lanes], vec![0; lanes], vec![output.clamp.lo(); lanes]);
-        Some(Self { style, factor, right, offset, saturates })
+        Some(Self { style, factor, right, offset, saturates, limit: i64::from(i32::MAX) })
     }
+}
+
+/// The largest sum with which [`constants`] has an answer.
+fn limit(style: Style, m: Multiplier) -> i64 {
+    let (mut calm, mut beyond) = (0, i64::from(i32::MAX) + 1);
+    while beyond - calm > 1 {
+        let middle = (calm + beyond) / 2;
+        if constants(style, m, middle).is_some() { calm = middle } else { beyond = middle }
+    }
+    calm
 }
 
 /// Factor and shift of a channel whose sums stay within `largest`, if nothing can overflow.
