@@ -7,7 +7,7 @@ use crate::experiment::account::{Account as Row, AccountError, account};
 use crate::experiment::trunk::{Trunk, Wanted};
 use crate::hw::library;
 use crate::plan::macs::MacRule;
-use crate::report::paper::{Cell, Match, aswani_table3};
+use crate::report::paper::{Match, Table, aswani_table3, nettailor};
 use crate::report::render::Section;
 use crate::report::run::{account_sections, accounts};
 use crate::scheme::{self, BatchNormMode, Request, SchemeError, SchemeSpec, Sites};
@@ -19,12 +19,16 @@ use serde_json::json;
 enum Paper {
     /// Table 3 of Aswani et al. 2021: cost of five ways of adapting ResNet-26
     AswaniTable3,
+    /// Table 1 of NetTailor (2019): ResNet-34 fine-tuned
+    NettailorTable1,
+    /// Table 2 of NetTailor (2019): ResNet-50 on five tasks
+    NettailorTable2,
 }
 
 #[derive(Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Account {
-    /// The frozen network: a .tflite file, or a network of the zoo such as resnet26
+    /// The frozen network: a .tflite or float .onnx file, or a network of the zoo such as resnet26
     #[arg(long, value_name = "FILE|ZOO", default_value = "resnet26", long_help = values::trunk_help())]
     trunk: String,
     /// Schemes: NAME[:key=value,…] separated by commas, or all
@@ -70,7 +74,9 @@ impl Account {
     pub fn execute(&self) -> Result<(), Failure> {
         self.output.check()?;
         match self.paper {
-            Some(Paper::AswaniTable3) => self.paper(&aswani_table3::cells()?),
+            Some(Paper::AswaniTable3) => self.paper(&aswani_table3::table()?),
+            Some(Paper::NettailorTable1) => self.paper(&nettailor::table1()?),
+            Some(Paper::NettailorTable2) => self.paper(&nettailor::table2()?),
             None => self.accounts(),
         }
     }
@@ -112,14 +118,11 @@ impl Account {
         self.output.write(&sections, &json!(values), &values)
     }
 
-    fn paper(&self, cells: &[Cell]) -> Result<(), Failure> {
-        let values: Vec<_> = cells.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
-        let count = |m: Match| cells.iter().filter(|c| c.agreement == m).count();
-        let mut section = Section::new(
-            "Aswani et al. 2021, Table 3",
-            &["row", "column", "printed", "computed", "match", "unfiltered"],
-        );
-        for cell in cells {
+    fn paper(&self, table: &Table) -> Result<(), Failure> {
+        let values: Vec<_> = table.cells.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+        let count = |m: Match| table.cells.iter().filter(|c| c.agreement == m).count();
+        let mut section = Section::new(table.title, &["row", "column", "printed", "computed", "match", "unfiltered"]);
+        for cell in &table.cells {
             let how = serde_json::to_value(cell.agreement)?;
             section.row([
                 cell.row.clone(),
@@ -133,17 +136,10 @@ impl Account {
         section.note(format!(
             "{} of {} cells by rounding, {} by rounding or truncation",
             count(Match::Rounds),
-            cells.len(),
+            table.cells.len(),
             count(Match::Rounds) + count(Match::Truncates)
         ));
-        section.note(
-            "MACs: ptflops rule at 224x224; connections: aswani2021 at 72x72; 47 classes; one α filter per 32 channels",
-        );
-        if self.output.format != Format::Json {
-            section.note(
-                "the paper prints 5,827k with and 5,816k without the classifier's 12,079 parameters: both cannot hold",
-            );
-        }
+        table.notes.iter().for_each(|note| section.note(*note));
         self.output.write(&[section], &json!(values), &values)
     }
 }

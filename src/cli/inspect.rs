@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 #[derive(Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Inspect {
-    /// A model file (.tflite), or a network of the zoo
+    /// A model file (.tflite or float .onnx), or a network of the zoo
     #[arg(value_name = "FILE|ZOO", long_help = values::trunk_help())]
     trunk: String,
     /// Height and width of the input of a zoo network

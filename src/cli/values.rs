@@ -67,9 +67,11 @@ pub fn trunk_help() -> String {
         (name, format!("{}, input {} unless told otherwise", n.about, n.default_input))
     });
     let file = ("FILE.tflite".to_string(), "an int8 or uint8 TFLite model".to_string());
+    let onnx = "FILE.onnx[:normalise=imagenet|centred|signed|unit]".to_string();
+    let onnx = (onnx, "a float ONNX model, quantised by us on the first images".to_string());
     listed(
         "The frozen network: a model file, or a network of the zoo with random weights",
-        [file].into_iter().chain(networks),
+        [file, onnx].into_iter().chain(networks),
     )
 }
 

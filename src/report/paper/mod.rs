@@ -3,10 +3,33 @@
 //! One file per table: it types in what the paper prints, and states the paper's counting
 //! conventions as choices of our rules. The computed value always comes out of the counters.
 
+use crate::graph::GraphError;
+use crate::model::zoo::ZooError;
+use crate::scheme::SchemeError;
 use serde::Serialize;
 use serde_json::Value;
+use thiserror::Error;
 
 pub mod aswani_table3;
+pub mod nettailor;
+
+/// A table, and what a reader should know about its conventions.
+#[derive(Clone, Debug)]
+pub struct Table {
+    pub title: &'static str,
+    pub cells: Vec<Cell>,
+    pub notes: Vec<&'static str>,
+}
+
+#[derive(Debug, Error)]
+pub enum PaperError {
+    #[error(transparent)]
+    Zoo(#[from] ZooError),
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    #[error(transparent)]
+    Scheme(#[from] SchemeError),
+}
 
 /// How a computed value relates to the printed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
