@@ -1,5 +1,4 @@
 //! What several test files need.
-#![allow(dead_code)] // Each test file uses its own part.
 
 use std::path::PathBuf;
 
