@@ -1,6 +1,6 @@
 """Records ONNX Runtime's integer operators on small random inputs, for tests/profiles.rs.
 
-    python tests/conformance/onnxruntime_golden.py > tests/conformance/onnxruntime_golden.json
+    python tests/conformance/onnxruntime_ops_golden.py > tests/conformance/onnxruntime_ops_golden.json
 
 Needs onnx, onnxruntime and numpy. Codes are written as presented (uint8 as 0..255).
 """
@@ -48,7 +48,7 @@ def elementwise(operator, kind):
     a, b, y = coding(kind), coding(kind), coding(kind, 0.02, 0.2)
     if operator == "QLinearMul":
         y["scale"] = float(np.float32(a["scale"] * b["scale"] * RANDOM.uniform(20, 120)))
-    xa, xb = codes(kind, (1, 400)), codes(kind, (1, 400))
+    xa, xb = codes(kind, (1, 200)), codes(kind, (1, 200))
     operands = [("a", None), *parameters("a", a), ("b", None), *parameters("b", b), *parameters("y", y)]
     out = run(operator, kind, {"a": xa, "b": xb}, operands, {})
     return {"a": a, "b": b, "y": y, "inputs": [xa.ravel().tolist(), xb.ravel().tolist()], "out": out.ravel().tolist()}
