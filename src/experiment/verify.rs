@@ -17,9 +17,10 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// The recorded runtimes that we know, each with the profile that is its arithmetic.
-const REFERENCES: [(&str, &str); 2] = [("litert_ref", "tflite-ref"), ("tflm", "tflm")];
-/// The runtime whose intermediate tensors a layers file holds.
-const LAYERS_REFERENCE: &str = "litert_ref";
+const REFERENCES: [(&str, &str); 3] =
+    [("litert_ref", "tflite-ref"), ("tflm", "tflm"), ("onnxruntime", "onnxruntime")];
+/// The runtimes whose intermediate tensors a layers file holds: the one of the model's format.
+const LAYERS_REFERENCES: [&str; 2] = ["litert_ref", "onnxruntime"];
 
 #[derive(Debug, Error)]
 pub enum VerifyError {
@@ -99,7 +100,7 @@ pub fn verify(model: &Trunk, golden: &Path, profile: Option<&Profile>) -> Result
             differing: 0,
             first: None,
         };
-        if let Some((path, layers)) = layers.as_mut().filter(|_| reference == LAYERS_REFERENCE) {
+        if let Some((path, layers)) = layers.as_mut().filter(|_| LAYERS_REFERENCES.contains(&reference)) {
             compare_layers(model, &program, &inputs, path, layers, &mut verdict)?;
         }
         compare_outputs(model, &program, &inputs, &recorded, &mut verdict)?;

@@ -49,7 +49,8 @@ pub struct Edge {
     /// How the map is coded when the trunk holds it; `None` before calibration.
     pub quant: Option<QuantParams>,
     pub producer: Option<NodeId>,
-    /// The tensor's index in the file it was imported from, by which goldens name it.
+    /// The number, in the file it was imported from, of the tensor (TFLite) or of the node that codes
+    /// it (ONNX): by this, goldens name it.
     pub origin: Option<u32>,
 }
 
