@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use trunkline::device::{self, BufferId, BufferSpec, Device, DeviceError, DeviceKind};
 use trunkline::kernel::*;
 use trunkline::op;
+use trunkline::op::upsample::Between;
 use trunkline::tensor::Shape;
 
 /// The GPUs of this machine, real and software; none where that is allowed.
@@ -181,6 +182,16 @@ fn spatial_cases() -> Vec<KernelCall> {
         let input = Shape::new(4, 5, 3);
         let params = pad::Params::new(2, input, pad.output_shape(input).unwrap(), &pad);
         calls.push(pad::call(params, A, OUT));
+    }
+    for (factor, between) in [([2, 3], Between::Repeated), ([2, 2], Between::Zeros), ([1, 3], Between::Zeros)] {
+        let (input, op) = (Shape::new(4, 5, 3), op::Upsample { factor, between });
+        let params = upsample::Params::new(2, input, op.output_shape(input).unwrap(), &op);
+        calls.push(upsample::call(params, A, OUT));
+    }
+    for order in [[2, 0, 1], [1, 2, 0], [1, 0, 2]] {
+        let (input, op) = (Shape::new(4, 5, 3), op::Transpose { order });
+        let params = transpose::Params::new(2, input, op.output_shape(input).unwrap(), &op);
+        calls.push(transpose::call(params, A, OUT));
     }
     for (in_c, out_c, first) in [(3, 8, 0), (3, 8, 5), (8, 8, 0), (1, 4, 2)] {
         calls.push(concat::call(concat::Params::new(2, 35, in_c, out_c, first), A, OUT));

@@ -26,6 +26,8 @@ pub mod pad;
 mod params;
 pub mod requantise;
 pub mod softmax;
+pub mod transpose;
+pub mod upsample;
 mod tolerance;
 mod window;
 
@@ -217,6 +219,10 @@ kernels! {
     Pad => pad,
     /// One part of a concatenation along channels.
     Concat => concat,
+    /// Height, width and channels in another order.
+    Transpose => transpose,
+    /// Enlargement by whole factors.
+    Upsample => upsample,
     /// Softmax over channels.
     Softmax => softmax,
     /// Packed codes to f32.

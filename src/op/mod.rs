@@ -26,6 +26,8 @@ pub mod requantise;
 pub mod reshape;
 pub mod softmax;
 pub mod table;
+pub mod transpose;
+pub mod upsample;
 
 pub use activation::Activation;
 pub use batch_norm::BatchNorm;
@@ -37,6 +39,8 @@ pub use pad::Pad;
 pub use pool::Pool;
 pub use softmax::Softmax;
 pub use table::Table;
+pub use transpose::Transpose;
+pub use upsample::Upsample;
 
 /// One operation. Every variant's rules live in the file of its name.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +67,10 @@ pub enum Op {
     Concat,
     /// The same elements in the same order under another shape.
     Reshape(Shape),
+    /// Height, width and channels in another order.
+    Transpose(Transpose),
+    /// Enlargement by whole factors.
+    Upsample(Upsample),
     /// Softmax over channels.
     Softmax(Softmax),
     /// Mean and maximum over channels: h×w×c to h×w×2, order [mean, max].
@@ -96,6 +104,8 @@ impl Op {
             Op::Pad(_) => "pad",
             Op::Concat => "concat",
             Op::Reshape(_) => "reshape",
+            Op::Transpose(_) => "transpose",
+            Op::Upsample(_) => "upsample",
             Op::Softmax(_) => "softmax",
             Op::ChannelPool => "channel-pool",
             Op::Requantise => "requantise",
@@ -116,6 +126,8 @@ impl Op {
             Op::Mean => Ok(mean::output_shape(only(inputs)?)),
             Op::Pad(o) => o.output_shape(only(inputs)?),
             Op::Concat => concat::output_shape(inputs),
+            Op::Transpose(o) => o.output_shape(only(inputs)?),
+            Op::Upsample(o) => o.output_shape(only(inputs)?),
             Op::Reshape(to) => reshape::output_shape(only(inputs)?, *to),
             Op::ChannelPool => Ok(channel_pool::output_shape(only(inputs)?)),
         }

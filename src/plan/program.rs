@@ -188,6 +188,12 @@ impl Lowering<'_> {
             }
             Op::Mean => vec![kernel::global_mean::call(kernel::global_mean::Params::new(batch, shape), from, to)],
             Op::Pad(p) => vec![kernel::pad::call(kernel::pad::Params::new(batch, shape, out, p), from, to)],
+            Op::Transpose(t) => {
+                vec![kernel::transpose::call(kernel::transpose::Params::new(batch, shape, out, t), from, to)]
+            }
+            Op::Upsample(u) => {
+                vec![kernel::upsample::call(kernel::upsample::Params::new(batch, shape, out, u), from, to)]
+            }
             Op::Concat => {
                 let parts: Vec<_> = inputs.iter().zip(&shapes).map(|(&b, s)| (b, s.c)).collect();
                 kernel::concat::calls(batch, out.pixels(), &parts, to)

@@ -57,7 +57,7 @@ pub fn calibrate(graph: &mut Graph, images: &Tensor<f32>) -> Result<(), Quantise
 fn fixed_codes(op: &Op, input: Option<QuantParams>) -> Option<QuantParams> {
     let fixed = |scale, zero_point| Some(QuantParams { scale, zero_point, codes: CodeType::I8 });
     match op {
-        Op::AvgPool(_) | Op::MaxPool(_) | Op::Pad(_) | Op::Reshape(_) => input,
+        Op::AvgPool(_) | Op::MaxPool(_) | Op::Pad(_) | Op::Reshape(_) | Op::Transpose(_) | Op::Upsample(_) => input,
         Op::Softmax(_) | Op::Activation(Activation::Sigmoid { .. }) => fixed(1.0 / 256.0, -128),
         Op::Activation(Activation::Tanh) => fixed(1.0 / 128.0, 0),
         _ => None,

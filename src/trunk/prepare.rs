@@ -143,6 +143,11 @@ impl Context<'_> {
                 Work::Mean(mean::Int8::new(formula(OpKind::Mean), &x, positions, y, clamp))
             }
             Op::Pad(op) => Work::Pad(*op, self.same(chain, node, &x, y)?.zero_point),
+            Op::Transpose(op) => {
+                self.same(chain, node, &x, y)?;
+                Work::Transpose(*op)
+            }
+            Op::Upsample(op) => Work::Upsample(*op, self.same(chain, node, &x, y)?.zero_point),
             Op::Concat => Work::Concat(self.concat(node, y)?),
             Op::Reshape(to) => {
                 self.same(chain, node, &x, y)?;

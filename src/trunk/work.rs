@@ -4,8 +4,10 @@ use super::program::Hash;
 use crate::op::product::{Join, Product};
 use crate::op::{
     Conv2d, Counts, Linear, Pad, Pool, Registers, Table, add, batch_norm, concat, conv2d, linear, mean, mul, pad, pool,
-    softmax, table,
+    softmax, table, transpose, upsample,
 };
+use crate::op::upsample::Between;
+use crate::op::{Transpose, Upsample};
 use crate::quant::{Clamp, Multiplier};
 use crate::tensor::{Shape, Tensor};
 
@@ -20,6 +22,8 @@ pub(super) enum Work {
     MaxPool(Pool, Clamp),
     Mean(mean::Int8),
     Pad(Pad, i32),
+    Transpose(Transpose),
+    Upsample(Upsample, i32),
     Concat(Vec<Option<Table>>),
     Reshape(Shape),
     Softmax(softmax::Int8),
@@ -40,6 +44,8 @@ impl Work {
             Work::MaxPool(op, clamp) => pool::maximum_int8(op, x, *clamp),
             Work::Mean(p) => mean::int8(x, p),
             Work::Pad(op, zero_point) => (pad::int8(op, x, *zero_point), Counts::default()),
+            Work::Transpose(op) => (transpose::int8(op, x), Counts::default()),
+            Work::Upsample(op, zero_point) => (upsample::int8(op, x, *zero_point), Counts::default()),
             Work::Concat(tables) => concat::int8(inputs, tables),
             Work::Reshape(to) => (Tensor::from_vec(x.batch, *to, x.data.clone()), Counts::default()),
             Work::Softmax(p) => softmax::int8(x, p),
@@ -65,6 +71,7 @@ impl Work {
             Work::Add(_) => 3 * Multiplier::BYTES,
             Work::Mul(_) | Work::Mean(_) | Work::Softmax(_) => Multiplier::BYTES,
             Work::AvgPool(..) | Work::MaxPool(..) | Work::Pad(..) | Work::Reshape(_) => 0,
+            Work::Transpose(_) | Work::Upsample(..) => 0,
             Work::Concat(tables) => of_tables(tables),
             Work::Table(_, bytes) => *bytes,
         }
@@ -103,6 +110,11 @@ impl Work {
             Work::Mean(p) => {
                 hash.multiplier(p.multiplier);
                 hash.output(&p.output);
+            }
+            Work::Transpose(op) => hash.sizes(&op.order),
+            Work::Upsample(op, zero_point) => {
+                hash.sizes(&[&op.factor[..], &[usize::from(op.between == Between::Zeros)]].concat());
+                hash.int(*zero_point);
             }
             Work::Pad(op, zero_point) => {
                 hash.sizes(&[&op.space[..], &op.channels].concat());

@@ -51,7 +51,7 @@ pub fn conv_map(
 }
 
 /// A node with weights and perhaps a bias, output channels first.
-fn layer(
+pub fn layer(
     importer: &mut Importer,
     step: &Step,
     op: Op,

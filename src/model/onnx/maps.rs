@@ -16,6 +16,11 @@ pub fn leaky_relu<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<()
     activation(importer, step, Activation::LeakyRelu { slope })
 }
 
+pub fn hard_sigmoid<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fault> {
+    let (slope, offset) = (step.float("alpha", 0.2)?, step.float("beta", 0.5)?);
+    activation(importer, step, Activation::HardSigmoid { slope, offset })
+}
+
 /// A clamp that the trunk has; its bounds are attributes up to opset 10 and constants from 11.
 pub fn clip<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fault> {
     let mut bound = |name: &str, position: usize, none: f32| -> Result<f32, Fault> {

@@ -38,6 +38,7 @@ mod layers;
 mod maps;
 mod proto;
 mod quantised;
+mod resample;
 mod shapes;
 mod tensor;
 mod weights;
@@ -67,12 +68,14 @@ const OPERATORS: &[(&str, Convert)] = &[
     ("Constant", shapes::constant),
     ("Conv", layers::conv),
     ("ConvInteger", quantised::dynamic),
+    ("ConvTranspose", resample::conv_transpose),
     ("DequantizeLinear", quantised::dequantize),
     ("Dropout", maps::dropout),
     ("DynamicQuantizeLinear", quantised::dynamic),
     ("Flatten", shapes::flatten),
     ("Gemm", layers::gemm),
     ("GlobalAveragePool", maps::global_average_pool),
+    ("HardSigmoid", maps::hard_sigmoid),
     ("HardSwish", |i, s| maps::activation(i, s, Activation::HardSwish)),
     ("Identity", maps::identity),
     ("LeakyRelu", maps::leaky_relu),
@@ -96,13 +99,16 @@ const OPERATORS: &[(&str, Convert)] = &[
     ("ReduceMean", maps::reduce_mean),
     ("Relu", |i, s| maps::activation(i, s, Activation::Relu)),
     ("Reshape", shapes::reshape),
+    ("Resize", resample::resize),
     ("Shape", shapes::shape),
     ("Sigmoid", |i, s| maps::activation(i, s, Activation::Sigmoid { gain: 1.0 })),
     ("Slice", maps::slice),
     ("Softmax", maps::softmax),
     ("Squeeze", shapes::squeeze),
     ("Tanh", |i, s| maps::activation(i, s, Activation::Tanh)),
+    ("Transpose", resample::transpose),
     ("Unsqueeze", shapes::unsqueeze),
+    ("Upsample", resample::resize),
 ];
 
 /// Reads the model at `path`; the graph is named after the file.
