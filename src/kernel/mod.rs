@@ -26,9 +26,9 @@ pub mod pad;
 mod params;
 pub mod requantise;
 pub mod softmax;
+mod tolerance;
 pub mod transpose;
 pub mod upsample;
-mod tolerance;
 mod window;
 
 pub use tolerance::{Mismatch, Tolerance};

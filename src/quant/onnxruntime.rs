@@ -151,10 +151,12 @@ impl Average {
 }
 
 /// QLinearSoftmax over one row: exponentials relative to the largest code come from a table of f32
-/// values, scaled so that their sum uses the float's whole range; zero point after.
+/// values; the share is scaled by how many whole steps fit 1, zero point after.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Softmax {
     y: Coding,
+    /// `⌊f32(1 / s_y)⌋`: 254, where a scale of 1/255 is a little above that.
+    steps: f32,
     /// For differences -255 to 0 to the largest code.
     exponentials: Vec<f32>,
 }
@@ -162,7 +164,7 @@ pub struct Softmax {
 impl Softmax {
     pub fn new(beta: f32, x: &QuantParams, y: &QuantParams) -> Self {
         let exponential = |d: i32| (f64::from(d) * f64::from(x.scale) * f64::from(beta)).exp() as f32;
-        Self { y: Coding::of(y), exponentials: (-255..=0).map(exponential).collect() }
+        Self { y: Coding::of(y), steps: (1.0 / y.scale).floor(), exponentials: (-255..=0).map(exponential).collect() }
     }
 
     /// `exp` of a difference to the largest code.
@@ -173,7 +175,7 @@ impl Softmax {
 
     #[inline]
     pub fn value(&self, exponential: f32, sum: f32) -> i32 {
-        self.y.after(exponential / self.y.scale / sum)
+        self.y.after(exponential * self.steps / sum)
     }
 
     /// Everything that can change a value.

@@ -2,11 +2,11 @@
 
 use super::program::Hash;
 use crate::op::product::{Join, Product};
+use crate::op::upsample::Between;
 use crate::op::{
     Conv2d, Counts, Linear, Pad, Pool, Registers, Table, add, batch_norm, concat, conv2d, linear, mean, mul, pad, pool,
     softmax, table, transpose, upsample,
 };
-use crate::op::upsample::Between;
 use crate::op::{Transpose, Upsample};
 use crate::quant::{Clamp, Multiplier};
 use crate::tensor::{Shape, Tensor};

@@ -1,8 +1,8 @@
 //! Operators with weights: convolution, linear layers, batch norm, and sums and products with
 //! constants, which are batch norms.
 
-use super::maps::from_first;
 use super::importer::{Form, Importer, Map, Step, Value, View};
+use super::maps::from_first;
 use super::tensor::Constant;
 use super::weights;
 use super::window::Window;
@@ -75,9 +75,8 @@ pub fn layer(
 /// Where filters of out × in × height × width lie, read as out × height × width × in.
 fn ohwi([out, channels, kh, kw]: [usize; 4]) -> impl Iterator<Item = usize> {
     let taps = kh * kw;
-    (0..out).flat_map(move |o| {
-        (0..taps).flat_map(move |tap| (0..channels).map(move |c| (o * channels + c) * taps + tap))
-    })
+    (0..out)
+        .flat_map(move |o| (0..taps).flat_map(move |tap| (0..channels).map(move |c| (o * channels + c) * taps + tap)))
 }
 
 /// One value per channel.
@@ -240,8 +239,7 @@ pub fn linear_map(
 fn channels_last(outputs: usize, from: Shape, steps: (usize, usize)) -> impl Iterator<Item = usize> {
     let pixels = from.pixels();
     (0..outputs).flat_map(move |o| {
-        (0..pixels)
-            .flat_map(move |pixel| (0..from.c).map(move |c| o * steps.0 + (c * pixels + pixel) * steps.1))
+        (0..pixels).flat_map(move |pixel| (0..from.c).map(move |c| o * steps.0 + (c * pixels + pixel) * steps.1))
     })
 }
 

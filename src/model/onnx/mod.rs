@@ -22,9 +22,9 @@
 use super::{Fault, Imported, ModelError, printable, read_file, sha256_hex};
 use crate::graph::Graph;
 use crate::op::Activation;
-use crate::tensor::Shape;
 use crate::op::Op;
 use crate::quant::CodeType;
+use crate::tensor::Shape;
 use importer::{Form, Importer, Map, Step, Value, View, is_sound};
 use prost::Message;
 use prost::bytes::Bytes;

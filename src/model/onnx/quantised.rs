@@ -272,7 +272,8 @@ pub fn softmax<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), F
 
 /// QLinearConcat: y's coding, then every part with its coding.
 pub fn concat<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fault> {
-    let parts = (2..step.node.input.len()).step_by(3).map(|i| importer.coded(step, i)).collect::<Result<Vec<_>, _>>()?;
+    let parts =
+        (2..step.node.input.len()).step_by(3).map(|i| importer.coded(step, i)).collect::<Result<Vec<_>, _>>()?;
     let &first = parts.first().ok_or_else(|| step.malformed("joins nothing"))?;
     let coding = importer.output_coding(step, first, 0)?;
     let map = maps::concat_map(importer, step, &parts)?;

@@ -2,7 +2,7 @@
 //! Values are compared in `tests/onnx_import.rs`, which may run graphs.
 
 use super::*;
-use crate::graph::{Node, ParamKind};
+use crate::graph::{Node, ParamKind, ParamValue};
 use crate::op::Op;
 
 /// A model of opset 13 under construction; its input is `x`.
@@ -274,4 +274,167 @@ fn sizes_that_nothing_justifies_are_refused() {
         doubling = doubling.node("Concat", &[&from, &from], &to, &[int("axis", 0)]);
     }
     assert!(doubling.refusal().contains("4 times the file"));
+}
+
+/// One INT8 or UINT8 constant (type 3 or 2), or INT32 (6).
+fn codes(name: &str, data_type: i32, dims: &[i64], values: &[i32]) -> proto::Tensor {
+    let dims = dims.to_vec();
+    proto::Tensor { name: name.into(), data_type, dims, int32_data: values.to_vec(), ..Default::default() }
+}
+
+impl Model {
+    fn tensor(mut self, tensor: proto::Tensor) -> Self {
+        self.graph().initializer.push(tensor);
+        self
+    }
+
+    /// Puts the codes `{of}_q` behind the real map `of`, and `{of}_d` behind those.
+    fn rounded(self, of: &str, scale: f32) -> Self {
+        let [q, d, s, z] = ["q", "d", "s", "z"].map(|part| format!("{of}_{part}"));
+        self.floats(&s, &[], &[scale])
+            .tensor(codes(&z, 2, &[], &[130]))
+            .node("QuantizeLinear", &[of, &s, &z], &q, &[])
+            .node("DequantizeLinear", &[&q, &s, &z], &d, &[])
+    }
+
+    /// A model of UINT8 codes whose weights `w_d` are dequantised, one zero point per filter.
+    fn quantised() -> Self {
+        Model::new(&[1, 1, 4, 4])
+            .rounded("x", 0.5)
+            .tensor(codes("w", 2, &[2, 1, 1, 1], &[3, 250]))
+            .floats("ws", &[2], &[0.25, 0.125])
+            .tensor(codes("wz", 2, &[2], &[1, 128]))
+            .node("DequantizeLinear", &["w", "ws", "wz"], "w_d", &[int("axis", 0)])
+    }
+}
+
+#[test]
+fn what_stands_between_codes_becomes_the_integer_operation() {
+    let graph = Model::quantised()
+        .tensor(codes("b", 6, &[2], &[7, -9]))
+        .floats("bs", &[2], &[0.125, 0.0625])
+        .node("DequantizeLinear", &["b", "bs"], "b_d", &[int("axis", 0)])
+        .node("Conv", &["x_d", "w_d", "b_d"], "c", &[])
+        .node("Relu", &["c"], "r", &[])
+        .rounded("r", 0.75)
+        .import()
+        .unwrap();
+    let ops: Vec<_> = graph.nodes.iter().map(|n| n.op.name()).collect();
+    assert_eq!(ops, ["conv2d", "relu"]);
+    let quant = |edge| graph.edge(edge).quant;
+    let coded = |scale| Some(crate::quant::QuantParams { scale, zero_point: 2, codes: CodeType::U8 });
+    assert_eq!((quant(graph.input), quant(graph.output)), (coded(0.5), coded(0.75)));
+    assert_eq!(quant(graph.nodes[0].output), None, "the accumulator has no codes");
+    assert_eq!(graph.edge(graph.output).origin, Some(6), "the QuantizeLinear's number");
+    match &graph.param(graph.nodes[0].params[0]).value {
+        ParamValue::I8 { codes, scales, zero_points } => {
+            assert_eq!((&codes[..], &zero_points[..]), (&[-125, 122][..], &[-127, 0][..]));
+            assert_eq!(scales[..], [0.25, 0.125]);
+        }
+        other => panic!("{other:?}"),
+    }
+    let bias = &graph.param(graph.nodes[0].params[1]).value;
+    assert!(matches!(bias, ParamValue::I32 { codes, .. } if codes[..] == [7, -9]));
+}
+
+#[test]
+fn operators_on_codes_are_the_same_operations() {
+    let mut model = Model::quantised();
+    model.graph().node.retain(|n| n.op_type == "QuantizeLinear");
+    let inputs = ["x_q", "x_s", "x_z", "w", "ws", "wz", "ys", "yz"];
+    let graph = model
+        .floats("ys", &[], &[2.0])
+        .tensor(codes("yz", 2, &[], &[5]))
+        .node("QLinearConv", &inputs, "y", &[])
+        .node("MaxPool", &["y"], "m", &[ints("kernel_shape", &[2, 2])])
+        .import()
+        .unwrap();
+    let ops: Vec<_> = graph.nodes.iter().map(|n| n.op.name()).collect();
+    assert_eq!(ops, ["conv2d", "max-pool"]);
+    let quant = graph.edge(graph.output).quant.unwrap();
+    assert_eq!((quant.scale, quant.zero_point), (2.0, -123), "a maximum keeps its input's coding");
+}
+
+#[test]
+fn another_coding_is_a_requantisation() {
+    let graph = Model::new(&[1, 2, 4, 4])
+        .rounded("x", 0.5)
+        .node("Transpose", &["x_d"], "t", &[ints("perm", &[0, 1, 3, 2])])
+        .rounded("t", 0.25)
+        .import()
+        .unwrap();
+    let ops: Vec<_> = graph.nodes.iter().map(|n| n.op.name()).collect();
+    assert_eq!(ops, ["transpose", "requantise"]);
+}
+
+#[test]
+fn quantised_networks_that_are_not_whole_are_refused() {
+    let conv = |weight: &str| {
+        Model::quantised().floats("f", &[2, 1, 1, 1], &[1.0; 2]).node("Conv", &["x_d", weight], "c", &[])
+    };
+    assert!(conv("w_d").refusal().contains("no QuantizeLinear rounds"));
+    assert!(conv("f").rounded("c", 1.0).refusal().contains("float weights"));
+    let late = conv("w_d").node("Relu", &["c"], "r", &[]).rounded("c", 1.0);
+    assert!(late.refusal().contains("read before it is rounded"));
+    let early = conv("w_d").rounded("c", 1.0).node("Relu", &["c"], "r", &[]);
+    assert!(early.refusal().contains("as it is before that"));
+    let other = Model::quantised().floats("s", &[], &[0.25]).node("DequantizeLinear", &["x_q", "s", "x_z"], "y", &[]);
+    assert!(other.refusal().contains("scale 0.5 and zero point 130 as if they had 0.25 and 130"));
+    let many = Model::quantised().node("DequantizeLinear", &["x_q", "ws", "wz"], "y", &[]);
+    assert!(many.refusal().contains("2 scales for one map"));
+    assert!(Model::quantised().node("Relu", &["x_q"], "y", &[]).refusal().contains("as if they were values"));
+    let bias = conv("w_d").tensor(codes("b", 6, &[2], &[1, 2])).floats("bs", &[], &[0.5]);
+    let bias = bias.node("DequantizeLinear", &["b", "bs"], "b_d", &[]).node("Conv", &["x_d", "w_d", "b_d"], "d", &[]);
+    assert!(bias.refusal().contains("input scale × weight scale"));
+}
+
+#[test]
+fn constants_are_computed() {
+    // Weights behind a Transpose keep their codes; shape arithmetic of any length folds.
+    let graph = Model::new(&[1, 2])
+        .rounded("x", 0.5)
+        .tensor(codes("w", 3, &[3, 2], &[1, 2, 3, 4, 5, 6]))
+        .floats("ws", &[3], &[0.25, 0.5, 1.0])
+        .tensor(codes("wz", 3, &[3], &[0, 0, 0]))
+        .node("DequantizeLinear", &["w", "ws", "wz"], "w_d", &[int("axis", 0)])
+        .node("Transpose", &["w_d"], "t", &[])
+        .node("MatMul", &["x_d", "t"], "y", &[])
+        .rounded("y", 1.0)
+        .import()
+        .unwrap();
+    match &graph.param(graph.nodes[0].params[0]).value {
+        ParamValue::I8 { codes, scales, .. } => {
+            assert_eq!((&codes[..], &scales[..]), (&[1, 2, 3, 4, 5, 6][..], &[0.25, 0.5, 1.0][..]));
+        }
+        other => panic!("{other:?}"),
+    }
+    let unknown = Model::new(&[1, 4]).integers("k", &[1]).node("Einsum", &["k"], "y", &[]).refusal();
+    assert!(unknown.contains("(Einsum)") && unknown.contains("constants alone"), "{unknown}");
+}
+
+#[test]
+fn enlargements_are_whole_and_transposed_convolutions_spread_their_map() {
+    let resize = |scale: f32, attributes: &[proto::Attribute]| {
+        let model = Model::new(&[1, 2, 3, 3]).floats("s", &[4], &[1.0, 1.0, 2.0, scale]);
+        model.node("Resize", &["x", "", "s"], "y", attributes)
+    };
+    let graph = resize(3.0, &[]).import().unwrap();
+    assert_eq!(graph.shape(graph.output), Shape::new(6, 9, 2));
+    assert!(resize(1.5, &[]).refusal().contains("whole factors"));
+    assert!(resize(2.0, &[text("mode", "linear")]).refusal().contains("only nearest"));
+    let corners = text("coordinate_transformation_mode", "align_corners");
+    assert!(resize(2.0, &[corners]).refusal().contains("does not repeat"));
+    let model = |pads: &[i64]| {
+        let attributes = [ints("strides", &[2, 2]), ints("pads", pads), ints("output_padding", &[1, 1])];
+        Model::new(&[1, 2, 3, 3]).floats("w", &[2, 5, 3, 3], &[0.5; 90]).node(
+            "ConvTranspose",
+            &["x", "w"],
+            "y",
+            &attributes,
+        )
+    };
+    let graph = model(&[1, 1, 1, 1]).import().unwrap();
+    let ops: Vec<_> = graph.nodes.iter().map(|n| n.op.name()).collect();
+    assert_eq!((ops, graph.shape(graph.output)), (vec!["upsample", "conv2d"], Shape::new(6, 6, 5)));
+    assert!(model(&[3, 0, 0, 0]).refusal().contains("crops"));
 }

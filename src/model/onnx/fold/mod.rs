@@ -37,7 +37,8 @@ impl Budget {
 
     pub fn take_bytes(&mut self, step: &Step, bytes: usize) -> Result<(), Fault> {
         let left = self.bytes.checked_sub(bytes);
-        self.bytes = left.ok_or_else(|| step.malformed("the nodes share constants until they hold 4 times the file"))?;
+        self.bytes =
+            left.ok_or_else(|| step.malformed("the nodes share constants until they hold 4 times the file"))?;
         Ok(())
     }
 
@@ -107,11 +108,7 @@ const OPERATORS: &[(&str, Evaluate)] = &[
 ];
 
 /// The outputs of a node of constants, in order.
-pub fn evaluate(
-    step: &Step,
-    inputs: &[Option<Rc<Constant>>],
-    budget: &mut Budget,
-) -> Result<Vec<Constant>, Fault> {
+pub fn evaluate(step: &Step, inputs: &[Option<Rc<Constant>>], budget: &mut Budget) -> Result<Vec<Constant>, Fault> {
     let mut fold = Fold { step, inputs, budget };
     let name = step.node.op_type.as_str();
     if step.is_standard() && name == "DynamicQuantizeLinear" {
