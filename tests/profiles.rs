@@ -1,13 +1,19 @@
 //! The arithmetic profiles against what their runtimes and chips compute, recorded by the scripts of
 //! `tests/conformance/`.
 
+mod common;
+
 use serde_json::Value;
+use sha2::{Digest, Sha256};
+use trunkline::experiment::trunk::Trunk;
+use trunkline::model::npz::Npz;
 use trunkline::op::product::Product;
 use trunkline::op::{
     Activation, Conv2d, Output, Pool, Registers, Softmax, add, conv2d, mean, mul, pool, softmax, table,
 };
-use trunkline::quant::{Clamp, CodeType, Formula, QuantParams, RequantStyle, onnxruntime};
+use trunkline::quant::{Clamp, CodeType, Formula, Profile, QuantParams, RequantStyle, onnxruntime};
 use trunkline::tensor::{Shape, Tensor};
+use trunkline::trunk::prepare;
 
 fn golden(text: &str) -> Value {
     serde_json::from_str(text).expect("a golden file is JSON")
@@ -109,7 +115,7 @@ fn onnxruntime_averages_and_convolutions() {
         };
         let weights = conv2d::pack(&conv, &weights, &signed(&g["weight_zero_points"]));
         let output = Output { style, zero_point: y.zero_point, clamp: Clamp::INT8 };
-        let p = Product { input_zero_point: x.zero_point, weights, registers, output };
+        let p = Product { input_zero_point: x.zero_point, weights, registers, output, accumulator: None };
         let map = Tensor::from_vec(1, Shape::new(7, 6, 3), codes(&g["input"], &x));
         assert_eq!(conv2d::int8(&conv, &map, &p, None).0.data, codes(&g["out"], &y), "convolution");
     }
@@ -123,8 +129,47 @@ fn weight_zero_points_are_per_channel() {
     let one = RequantStyle::F32Rne.multiplier(1.0);
     let registers = Registers { multipliers: vec![one; 3], bias: vec![0; 3] };
     let weights = conv2d::pack(&conv, &[1, 2, 3, 4, 5, 6], &[0, 3, -5]);
-    let p = Product { input_zero_point: 1, weights, registers, output };
+    let p = Product { input_zero_point: 1, weights, registers, output, accumulator: None };
     // (4, 2) over the zero point: 4·1 + 2·2, 4·0 + 2·1, 4·10 + 2·11.
     let x = Tensor::from_vec(1, Shape::new(1, 1, 2), vec![5, 3]);
     assert_eq!(conv2d::int8(&conv, &x, &p, None).0.data, [8, 2, 62]);
+}
+
+/// The first 8 bytes of the SHA-256 of codes as they are presented outside.
+fn fingerprint(codes: &[i8], q: &QuantParams) -> String {
+    let bytes: Vec<u8> = codes.iter().map(|&c| (i32::from(c) + q.codes.offset()) as u8).collect();
+    Sha256::digest(bytes)[..8].iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Every map of the real models that LiteRT computes by default.
+#[test]
+fn litert_by_default() {
+    let golden = golden(include_str!("conformance/litert_xnnpack_golden.json"));
+    for g in cases(&golden, "models") {
+        let name = g["model"].as_str().unwrap();
+        let Some(path) = common::shared(&format!("models/{name}.tflite")) else { return };
+        let trunk = Trunk::import(&path).unwrap();
+        let graph = &trunk.graph;
+        let program = prepare(graph, &Profile::tflite_xnnpack(), 8).unwrap();
+        let shape = graph.shape(graph.input);
+        let inputs = Npz::open(&path.with_extension("golden.npz")).unwrap().read_i8("inputs").unwrap().data;
+        let inputs = Tensor::from_vec(inputs.len() / shape.elements(), shape, inputs);
+        let quant = |edge| graph.edge(edge).quant.unwrap();
+        let mut compared = 0;
+        for (i, want) in cases(g, "outputs").iter().enumerate() {
+            let maps = program.run_all(&inputs.slice(i, i + 1)).unwrap();
+            if let Some(layers) = g["layers"].get(i).and_then(Value::as_object) {
+                for edge in program.steps.iter().map(|s| s.output) {
+                    let Some(want) = graph.edge(edge).origin.and_then(|t| layers.get(&t.to_string())) else { continue };
+                    let got = fingerprint(&maps[&edge].data, &quant(edge));
+                    assert_eq!(&got, want, "{name}: input {i}, map '{}'", graph.edge(edge).name);
+                    compared += 1;
+                }
+            }
+            let got = fingerprint(&maps[&graph.output].data, &quant(graph.output));
+            assert_eq!(&got, want, "{name}: input {i}, output");
+        }
+        println!("{name}: {compared} maps, {} outputs", inputs.batch);
+        assert!(compared > 8, "{name}: {compared} maps compared");
+    }
 }

@@ -1,6 +1,7 @@
 //! The main job: a trunk with its adapters on data, every crossing counted, predicted == observed.
 
 use super::account::{Account, AccountError, count};
+use super::events::{LayerEvents, layer_events};
 use super::input::{self, InputError, Preprocess};
 use super::trunk::{Trunk, TrunkError};
 use crate::data::Dataset;
@@ -137,6 +138,7 @@ pub struct RunReport {
     pub predicted_equals_observed: bool,
     pub visual_domains: Vec<VisualDomain>,
     pub data_events: DataEvents,
+    pub layer_events: Vec<LayerEvents>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -197,6 +199,7 @@ pub fn run(mut job: Job, settings: &Settings, progress: &(dyn Fn(usize) + Sync))
         predicted_equals_observed: true,
         visual_domains,
         data_events: data_events(&first),
+        layer_events: layer_events(&trunk, &first, images),
         comparison,
         measured: settings.measured.then(|| Measured {
             wall_s,

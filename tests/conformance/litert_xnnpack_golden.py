@@ -3,7 +3,7 @@
     python tests/conformance/litert_xnnpack_golden.py ../shared/models > tests/conformance/litert_xnnpack_golden.json
 
 Every intermediate map is made an output of the model, so that the delegate has to write it. The file
-holds no codes, only the first 8 bytes of their SHA-256 per map and input; tests/profiles_shared.rs
+holds no codes, only the first 8 bytes of their SHA-256 per map and input; tests/profiles.rs
 computes the same. Needs ai-edge-litert and numpy.
 """
 
