@@ -14,7 +14,7 @@ use crate::plan::macs::{MacCounts, MacRule};
 use crate::plan::tap::{TapPrecision, taps};
 use crate::quant::{Profile, ProfileError};
 use crate::run::{self, Outcome, Prepared, RunError};
-use crate::scheme::{self, Request, SchemeError};
+use crate::scheme::{self, BatchNormMode, Request, SchemeError};
 use crate::trunk::{TrunkError as PrepareError, TrunkProgram, prepare};
 use crate::units::Phase;
 use serde::Serialize;
@@ -42,6 +42,11 @@ pub enum ExperimentError {
     Run(#[from] RunError),
     #[error("trunk '{chip}' cannot be run, only counted (`account`): {why}")]
     Arithmetic { chip: String, why: ProfileError },
+    #[error(
+        "arithmetic profile {profile} folds batch norms into the weights: there are no registers to load; \
+         use --batch-norm frozen or another profile"
+    )]
+    NoRegisters { profile: String },
     #[error("nothing to run: no task has an image")]
     NoImages,
 }
@@ -157,6 +162,9 @@ pub fn run(mut job: Job, settings: &Settings, progress: &(dyn Fn(usize) + Sync))
     let calibration_s = started.elapsed().as_secs_f64();
     engine_runs(job.system, &job.trunk.profile)?;
     let placed = scheme::place(&job.trunk.graph, &job.request)?;
+    if placed.batch_norm == BatchNormMode::Registers && job.trunk.profile.folds_norms() {
+        return Err(ExperimentError::NoRegisters { profile: job.trunk.profile.to_string() });
+    }
     let account = count(&job.trunk, &placed, job.system, settings.tap_in_bits, MacRule::Conv)?;
     let bits = u8::try_from(settings.tap_in_bits).expect("checked to be 8 or 16");
     let trunk = prepare(&placed.graph, &job.trunk.profile, bits)?;
