@@ -123,6 +123,14 @@ impl Trunk {
         Ok(Self { name, graph, profile: Profile::default(), preprocess: Preprocess::CENTRED, notes })
     }
 
+    /// The trunk under another arithmetic; to be chosen before it is calibrated.
+    pub fn with_profile(mut self, profile: Option<Profile>) -> Self {
+        if let Some(profile) = profile {
+            self.profile = profile;
+        }
+        self
+    }
+
     /// The trunk with a fresh head if its own does not give that many classes.
     fn with_classes(mut self, classes: Option<usize>, seed: u64) -> Result<Self, TrunkError> {
         let has_head = !Structure::find(&self.graph)?.head.is_empty();
@@ -146,7 +154,7 @@ impl Trunk {
 
     /// Fixes the scales of a float network from preprocessed images.
     pub fn calibrate(&mut self, images: &Tensor<f32>) -> Result<(), TrunkError> {
-        quantise::calibrate(&mut self.graph, images)?;
+        quantise::calibrate(&mut self.graph, images, self.profile.maps())?;
         self.notes.push(format!("int8 scales from the range seen on {} images", images.batch));
         Ok(())
     }
