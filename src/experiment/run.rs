@@ -2,7 +2,7 @@
 
 use super::account::{Account, AccountError, count};
 use super::input::{self, InputError, Preprocess};
-use super::trunk::{Trunk, TrunkError};
+use super::trunk::{Calibrated, Trunk, TrunkError};
 use crate::data::Dataset;
 use crate::data::image::Image;
 use crate::device::{self, Device, DeviceError};
@@ -132,6 +132,8 @@ pub struct RunReport {
     pub device_kind: String,
     pub outputs_sha256: String,
     pub trunk_sha256: String,
+    /// `None` for a model that came with its scales.
+    pub calibration: Option<Calibrated>,
     /// Over the images of all labelled tasks.
     pub accuracy: Option<f64>,
     pub predicted_equals_observed: bool,
@@ -193,6 +195,7 @@ pub fn run(mut job: Job, settings: &Settings, progress: &(dyn Fn(usize) + Sync))
         device_kind: info.kind.to_string(),
         outputs_sha256: outputs_sha256(&first),
         trunk_sha256: hex(&trunk.checksum()),
+        calibration: job.trunk.calibrated,
         accuracy: overall_accuracy(&visual_domains),
         predicted_equals_observed: true,
         visual_domains,

@@ -192,7 +192,9 @@ impl Context<'_> {
             channels,
             largest_sum: depth as f64 * 255.0 * f64::from(widest),
         };
-        layer.bias_units = product::bias_of(self.graph, node, |c| layer.unit(c), channels)?;
+        let mut bias_units = product::bias_of(self.graph, node, |c| layer.unit(c), channels)?;
+        product::correct_bias(&mut bias_units, self.graph, node, &weights, |c| layer.unit(c), channels);
+        layer.bias_units = bias_units;
         let (registers, events) = layer.registers();
         let join = chain.join.map(|_| layer.join_format(&registers, self.tap_in_bits));
         let output = Output { style: layer.style, zero_point: y.zero_point, clamp };
