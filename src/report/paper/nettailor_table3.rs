@@ -87,7 +87,7 @@ pub fn table() -> Result<Table, PaperError> {
         }
     }
     let student = modules::student(&trunk, PROXIES)?;
-    let (params, flops) = (modules::added(&student, &trunk) as f64, flops(&student)? - flops(&trunk)?);
+    let (params, flops) = (modules::added(&student, &trunk) as f64, flops(&student, &trunk)? - flops(&trunk, &trunk)?);
     for (column, value) in [("Avg Params", whole.params + params), ("Avg FLOPS", whole.flops + flops)] {
         cells.push(Cell::not_printed("NetTailor, nothing pruned", column, Value::from(value)));
     }
@@ -109,7 +109,7 @@ fn whole(trunk: &Graph) -> Result<Cost, PaperError> {
     for classes in CLASSES {
         let (graph, _) = scheme::with_classes(trunk, classes, 0)?;
         sum.params += modules::elements(&graph, |_| true) as f64;
-        sum.flops += flops(&graph)?;
+        sum.flops += flops(&graph, trunk)?;
     }
     let tasks = CLASSES.len() as f64;
     Ok(Cost { params: sum.params / tasks, flops: sum.flops / tasks })
@@ -118,7 +118,7 @@ fn whole(trunk: &Graph) -> Result<Cost, PaperError> {
 /// What a method adds for a task, on average; `None` where training decides.
 fn added(trunk: &Graph, method: Method) -> Result<Option<Cost>, PaperError> {
     let more = |graph: &Graph| -> Result<Option<Cost>, PaperError> {
-        let (params, flops) = (modules::added(graph, trunk) as f64, flops(graph)? - flops(trunk)?);
+        let (params, flops) = (modules::added(graph, trunk) as f64, flops(graph, trunk)? - flops(trunk, trunk)?);
         Ok(Some(Cost { params: ADAPTED * params, flops: ADAPTED * flops }))
     };
     match method {
@@ -141,10 +141,11 @@ fn added(trunk: &Graph, method: Method) -> Result<Option<Cost>, PaperError> {
     }
 }
 
-/// FLOPs as the public code counts them.
-fn flops(graph: &Graph) -> Result<f64, GraphError> {
+/// FLOPs of a graph made from `trunk` by appending nodes, as the public code counts them.
+fn flops(graph: &Graph, trunk: &Graph) -> Result<f64, GraphError> {
     let mut charged = graph.clone();
-    for id in Structure::find(graph)?.stem.iter().flat_map(|b| &b.convs) {
+    // An adapter beside the stem hides it, so it is looked for in the trunk.
+    for id in Structure::find(trunk)?.stem.iter().flat_map(|b| &b.convs) {
         if let Op::Conv2d(stem) = &mut charged.nodes[id.index()].op {
             stem.kernel = [CHARGED_STEM; 2];
             stem.pad = [CHARGED_STEM / 2; 4];
