@@ -136,6 +136,7 @@ fn every_command_speaks_every_form() {
         vec!["account"],
         vec!["account", "--trunk", "resnet8", "--scheme", "parallel"],
         vec!["account", "--paper", "aswani-table3"],
+        vec!["account", "--paper", "rebuffi-table1"],
         vec!["hw", "list"],
         vec!["hw", "show", "h200-sxm"],
         vec!["hw", "show", "asic-h200-pcie"],
@@ -327,6 +328,42 @@ fn the_paper_is_a_list_of_forty_cells() {
 }
 
 #[test]
+fn printed_cells_that_no_counter_gives_are_marked() {
+    for (paper, cells, compared, rounds, not_printed) in
+        [("rebuffi-table1", 130, 10, 8, 0), ("nettailor-table3", 75, 11, 6, 2)]
+    {
+        let json = trunkline(&["account", "--paper", paper, "--format", "json"]).json();
+        let all = json.as_array().unwrap();
+        let count = |how: &str| all.iter().filter(|c| c["match"] == how).count();
+        assert_eq!((all.len(), count("rounds"), count("not-printed")), (cells, rounds, not_printed), "{paper}");
+        assert_eq!(count("not-counted"), cells - compared - not_printed, "{paper}");
+        let marked = |c: &Value| (c["match"] == "not-counted") == c["computed"].is_null();
+        assert!(all.iter().all(marked), "{paper}");
+        let table = trunkline(&["account", "--paper", paper]).done();
+        assert!(table.contains(&format!("{rounds} of {compared} cells by rounding")), "{table}");
+    }
+}
+
+#[test]
+fn how_a_float_trunk_is_calibrated_is_part_of_what_it_is() {
+    let run = |args: &[&str]| trunkline(&quick(&[args, &["--format", "json"]].concat())).json();
+    let whole = run(&[]);
+    assert_eq!((&whole["calibration"]["method"], &whole["calibration"]["images"]), (&"min-max".into(), &8.into()));
+    assert_eq!(whole, run(&["--calibration", "min-max"]));
+    for method in ["percentile:99", "mse"] {
+        let other = run(&["--calibration", method]);
+        assert_eq!(other["calibration"]["method"], method);
+        assert_ne!(other["trunk_sha256"], whole["trunk_sha256"], "{method}");
+    }
+    let Some(model) = common::shared(RESNET8) else { return };
+    let model = model.display().to_string();
+    let own = trunkline(&["run", "--trunk", &model, "--batch", "1", "--device", "cpu", "--format", "json"]).json();
+    assert!(own["calibration"].is_null());
+    let args = ["run", "--trunk", &model, "--batch", "1", "--device", "cpu", "--calibration", "mse"];
+    trunkline(&args).refused(2, &["--calibration mse", "own scales"]);
+}
+
+#[test]
 fn mac_rules_differ_and_nothing_else_does() {
     let rule = |rule| {
         let args = ["account", "--scheme", "parallel", "--mac-rule", rule, "--format", "json"];
@@ -412,6 +449,8 @@ fn wrong_flags_are_refused_with_what_would_be_right() {
         (&["run", "--trunk", "resnet26:width=nan"], &["NaN"]),
         (&["run", "--trunk", "resnet26:width"], &["'width'", "key=value"]),
         (&["run", "--input", "0"], &["--input", "1"]),
+        (&["run", "--calibration", "median"], &["median", "min-max, percentile[:P], mse"]),
+        (&["run", "--calibration", "percentile:3"], &["percentile:3", "50 to 100"]),
         (&["run", "--data", "imagenet:/x"], &["imagenet", "cifar10:DIR", "synth:NAME"]),
         (&["run", "--data", ""], &["cifar10:DIR"]),
         (&["run", "--data", "cifar10"], &["cifar10:DIR"]),

@@ -5,6 +5,7 @@ use trunkline::graph::{Graph, ParamKind};
 use trunkline::model::zoo::{NETWORKS, ZooSpec};
 use trunkline::op::Op;
 use trunkline::plan::macs::{self, MacRule};
+use trunkline::scheme::{self, Request, SCHEMES, SchemeSpec};
 
 fn build(name: &str, classes: usize) -> Graph {
     let graph = ZooSpec::parse(name, None, Some(classes), 0).unwrap().build().unwrap();
@@ -41,6 +42,39 @@ fn imagenet_forms_have_torchvisions_counts() {
         assert_eq!(params(&graph), (total, without_classifier), "{name}");
         assert_eq!(macs::count(&graph, MacRule::Conv).total, work, "{name}");
     }
+}
+
+/// PAPER_TABLES section 6. Without the classifier means without both linear layers; MACs are those of
+/// convolutions (squeeze-excite among them) and linear layers.
+#[test]
+fn mobilenetv3_large_has_torchvisions_counts() {
+    let graph = build("mobilenetv3-large", 1000);
+    assert_eq!(params(&graph), (5_483_032, 2_971_952));
+    let affine = graph.params.iter().filter(|p| p.kind == ParamKind::NormAffine);
+    assert_eq!(affine.map(|p| p.value.len()).sum::<usize>(), 24_400);
+    assert_eq!(macs::count(&graph, MacRule::Conv).total, 216_589_760);
+    let count = |name: &str| graph.nodes.iter().filter(|n| n.op.name() == name).count();
+    // Eight gates; swish in the stem, nine bottlenecks (twice), the last convolution and the classifier.
+    assert_eq!((count("hard-sigmoid"), count("mul"), count("hard-swish"), count("add")), (8, 8, 21, 10));
+    assert_eq!(graph.shape(graph.nodes.iter().find(|n| n.name == "pool").unwrap().inputs[0]).to_string(), "7x7x960");
+    // torchvision's small width rounds channels to multiples of 8.
+    let narrow = build("mobilenetv3-large:width=0.75", 1000);
+    let channels = |name: &str| narrow.shape(narrow.nodes.iter().find(|n| n.name == name).unwrap().output).c;
+    assert_eq!(["stem", "b4.project", "b11.project", "b15.project", "last"].map(channels), [16, 32, 88, 120, 720]);
+}
+
+/// The gates are no place for an adapter, and a stage ends where the resolution does.
+#[test]
+fn gates_are_no_blocks_of_mobilenetv3() {
+    let graph = build("mobilenetv3-large", 10);
+    let structure = Structure::find(&graph).unwrap();
+    let name = |n: trunkline::graph::NodeId| graph.node(n).name.as_str();
+    let convs: Vec<&str> = structure.blocks.iter().flat_map(|b| &b.convs).map(|&n| name(n)).collect();
+    assert!(convs.contains(&"b5.expand") && convs.contains(&"b5.depthwise") && convs.contains(&"b4.project"));
+    assert!(!convs.iter().any(|c| c.contains("gate")), "{convs:?}");
+    assert_eq!(structure.blocks.iter().filter(|b| b.join.is_some()).count(), 10);
+    let exits: Vec<(usize, usize)> = structure.stages.iter().map(|s| graph.shape(s.exit)).map(|s| (s.c, s.h)).collect();
+    assert_eq!(exits, [(16, 112), (24, 56), (40, 28), (112, 14), (960, 7)]);
 }
 
 /// PAPER_TABLES section 6: the cells of NetTailor's Tables 1 and 2 that can be counted.
@@ -82,5 +116,20 @@ fn every_network_is_built_at_its_default_size() {
         let graph = build(&format!("{}:width=0.125", network.name), 7);
         assert_eq!(graph.shape(graph.output).elements(), 7, "{}", network.name);
         assert_eq!(graph.shape(graph.input).h, network.default_input);
+    }
+}
+
+/// Every scheme finds its place on a network with gates, and what is left in the trunk is prepared.
+#[test]
+fn every_scheme_sits_on_mobilenetv3() {
+    let graph = build("mobilenetv3-large:width=0.25,input=64", 5);
+    for scheme in SCHEMES {
+        let spec = SchemeSpec(scheme.name.into());
+        let placed = scheme::place(&graph, &Request { scheme: spec, sites: None, batch_norm: None, seed: 1 }).unwrap();
+        assert!(macs::count(&placed.graph, MacRule::Conv).total > 0, "{}", scheme.name);
+        if scheme.name == "parallel" {
+            let beside = placed.graph.nodes.iter().filter_map(|n| n.site.as_deref());
+            assert!(beside.clone().any(|s| s == "parallel.b4.expand") && !beside.clone().any(|s| s.contains("gate")));
+        }
     }
 }

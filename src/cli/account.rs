@@ -8,7 +8,7 @@ use crate::experiment::trunk::{Trunk, Wanted};
 use crate::hw::library;
 use crate::plan::macs::MacRule;
 use crate::quant::Profile;
-use crate::report::paper::{Match, Table, aswani_table3, nettailor};
+use crate::report::paper::{Match, Table, aswani_table3, nettailor, nettailor_table3, rebuffi_table1};
 use crate::report::render::Section;
 use crate::report::run::{account_sections, accounts};
 use crate::scheme::{self, BatchNormMode, Request, SchemeError, SchemeSpec, Sites};
@@ -24,6 +24,10 @@ enum Paper {
     NettailorTable1,
     /// Table 2 of NetTailor (2019): ResNet-50 on five tasks
     NettailorTable2,
+    /// Table 3 of NetTailor (2019): five methods on the visual decathlon
+    NettailorTable3,
+    /// Table 1 of Rebuffi et al. (2018): sizes of residual adapters on the visual decathlon
+    RebuffiTable1,
 }
 
 #[derive(Args)]
@@ -81,6 +85,8 @@ impl Account {
             Some(Paper::AswaniTable3) => self.paper(&aswani_table3::table()?),
             Some(Paper::NettailorTable1) => self.paper(&nettailor::table1()?),
             Some(Paper::NettailorTable2) => self.paper(&nettailor::table2()?),
+            Some(Paper::NettailorTable3) => self.paper(&nettailor_table3::table()?),
+            Some(Paper::RebuffiTable1) => self.paper(&rebuffi_table1::table()?),
             None => self.accounts(),
         }
     }
@@ -133,17 +139,25 @@ impl Account {
                 cell.row.clone(),
                 cell.column.clone(),
                 cell.printed.clone(),
-                cell.computed.to_string(),
+                if cell.computed.is_null() { String::new() } else { cell.computed.to_string() },
                 how.as_str().unwrap_or_default().into(),
                 cell.unfiltered.map_or(String::new(), |n| n.to_string()),
             ]);
         }
+        let (rounds, truncates) = (count(Match::Rounds), count(Match::Truncates));
+        let compared = rounds + truncates + count(Match::Differs);
         section.note(format!(
-            "{} of {} cells by rounding, {} by rounding or truncation",
-            count(Match::Rounds),
-            table.cells.len(),
-            count(Match::Rounds) + count(Match::Truncates)
+            "{rounds} of {compared} cells by rounding, {} by rounding or truncation",
+            rounds + truncates
         ));
+        let others = table.cells.len() - compared;
+        if others > 0 {
+            section.note(format!(
+                "{} more are not counted, {} not printed",
+                count(Match::NotCounted),
+                count(Match::NotPrinted)
+            ));
+        }
         table.notes.iter().for_each(|note| section.note(*note));
         self.output.write(&[section], &json!(values), &values)
     }

@@ -8,6 +8,7 @@ use crate::experiment::run::{CALIBRATION_IMAGES, Job, Settings, calibration_imag
 use crate::experiment::trunk::{Trunk, Wanted};
 use crate::hw::library;
 use crate::quant::Profile;
+use crate::quantise::Calibration;
 use crate::report;
 use crate::scheme::{self, BatchNormMode, SchemeSpec, Sites};
 use clap::Args;
@@ -46,6 +47,9 @@ pub struct Run {
     /// Bits of a sum that enters a trunk accumulator: 8 or 16
     #[arg(long, value_name = "BITS", default_value = "8", value_parser = values::tap_bits)]
     tap_bits: u32,
+    /// How the scales of a float network are chosen: min-max, percentile[:P], mse
+    #[arg(long, value_name = "METHOD", long_help = values::calibration_help())]
+    calibration: Option<Calibration>,
     /// Adapter device: auto, gpu, cpu, null (only counts), or part of a name from `trunkline devices`
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: String,
@@ -91,7 +95,16 @@ impl Run {
         }
         let classes = tasks.iter().map(|t| t.classes.len()).max();
         let trunk = Trunk::open(&self.trunk, Wanted { input: self.input, classes, seed: self.seed })?;
-        let trunk = trunk.with_profile(self.profile.clone());
+        let mut trunk = trunk.with_profile(self.profile.clone());
+        if let Some(how) = self.calibration {
+            if trunk.is_calibrated() {
+                return Err(Failure::Usage(format!(
+                    "--calibration {how}: '{}' comes with its own scales; calibration is for float networks",
+                    self.trunk
+                )));
+            }
+            trunk.calibration = how;
+        }
         let images: usize = tasks.iter().map(Dataset::len).sum();
         let progress = progress(images * (1 + usize::from(self.compare.is_some())));
         let job = Job {

@@ -3,6 +3,7 @@
 use crate::data;
 use crate::model::zoo;
 use crate::quant::{Custom, Profile, ProfileError};
+use crate::quantise::Calibration;
 use crate::scheme::{self, SchemeSpec};
 use std::convert::Infallible;
 use std::str::FromStr;
@@ -101,6 +102,11 @@ pub fn sites_help() -> String {
     listed("Where the adapters sit", entries.map(|(name, about)| (name.to_string(), about.to_string())))
 }
 
+pub fn calibration_help() -> String {
+    let first = format!("How the scales of a float network are chosen [default: {}]", Calibration::default());
+    listed(&first, Calibration::ALL.map(|(name, about)| (name.to_string(), about.to_string())))
+}
+
 pub fn profile_help(first: &str) -> String {
     let named = Profile::all().map(|p| (p.name().to_string(), p.about().to_string()));
     listed(first, named.chain([(Custom::SYNTAX.to_string(), "every choice, in any order; each has a default".into())]))
@@ -127,6 +133,7 @@ mod tests {
         assert!(scheme::SCHEMES.iter().all(|s| scheme_help().contains(s.name)));
         assert!(zoo::NETWORKS.iter().all(|n| trunk_help().contains(n.name)));
         assert!(data::SOURCES.iter().all(|s| data_help().contains(s.kind)));
+        assert!(Calibration::ALL.iter().all(|(name, _)| calibration_help().contains(name)));
         assert!(Profile::all().all(|p| profile_help("").contains(p.name())));
     }
 }

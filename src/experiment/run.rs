@@ -3,7 +3,7 @@
 use super::account::{Account, AccountError, count};
 use super::events::{LayerEvents, layer_events};
 use super::input::{self, InputError, Preprocess};
-use super::trunk::{Trunk, TrunkError};
+use super::trunk::{Calibrated, Trunk, TrunkError};
 use crate::data::Dataset;
 use crate::data::image::Image;
 use crate::device::{self, Device, DeviceError};
@@ -138,6 +138,8 @@ pub struct RunReport {
     pub device_kind: String,
     pub outputs_sha256: String,
     pub trunk_sha256: String,
+    /// `None` for a model that came with its scales.
+    pub calibration: Option<Calibrated>,
     /// Over the images of all labelled tasks.
     pub accuracy: Option<f64>,
     pub predicted_equals_observed: bool,
@@ -203,6 +205,7 @@ pub fn run(mut job: Job, settings: &Settings, progress: &(dyn Fn(usize) + Sync))
         device_kind: info.kind.to_string(),
         outputs_sha256: outputs_sha256(&first),
         trunk_sha256: hex(&trunk.checksum()),
+        calibration: job.trunk.calibrated,
         accuracy: overall_accuracy(&visual_domains),
         predicted_equals_observed: true,
         visual_domains,

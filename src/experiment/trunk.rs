@@ -8,9 +8,10 @@ use crate::graph::{Graph, GraphError};
 use crate::model::zoo::{self, ZooError, ZooSpec};
 use crate::model::{ModelError, onnx, tflite};
 use crate::quant::Profile;
-use crate::quantise::{self, QuantiseError};
+use crate::quantise::{self, Calibration, QuantiseError};
 use crate::scheme;
 use crate::tensor::Tensor;
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -44,8 +45,19 @@ pub struct Trunk {
     pub graph: Graph,
     pub profile: Profile,
     pub preprocess: Preprocess,
+    /// How the ranges of a float network are chosen.
+    pub calibration: Calibration,
+    /// How they were, once it is calibrated; `None` for a model that came with its scales.
+    pub calibrated: Option<Calibrated>,
     /// What a reader of the report should know about it.
     pub notes: Vec<String>,
+}
+
+/// Where a trunk's scales come from: with its weights and arithmetic, what its codes depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Calibrated {
+    pub method: Calibration,
+    pub images: usize,
 }
 
 /// What to build a trunk for.
@@ -91,7 +103,15 @@ impl Trunk {
         let mut notes = imported.notes;
         notes.push("pixels enter as the model's input codes, unchanged".into());
         let profile = imported.default_profile.parse().expect("an importer names a known profile");
-        Ok(Self { name, graph: imported.graph, profile, preprocess: Preprocess::Codes, notes })
+        Ok(Self {
+            name,
+            graph: imported.graph,
+            profile,
+            preprocess: Preprocess::Codes,
+            calibration: Calibration::default(),
+            calibrated: None,
+            notes,
+        })
     }
 
     /// Imports an ONNX model. No file says how its images were normalised, so the option does.
@@ -110,7 +130,15 @@ impl Trunk {
             notes.push(format!("pixels are normalised as '{how}'; the file does not say how it was trained"));
         }
         let profile = imported.default_profile.parse().expect("an importer names a known profile");
-        Ok(Self { name: imported.graph.name.clone(), graph: imported.graph, profile, preprocess, notes })
+        Ok(Self {
+            name: imported.graph.name.clone(),
+            graph: imported.graph,
+            profile,
+            preprocess,
+            calibration: Calibration::default(),
+            calibrated: None,
+            notes,
+        })
     }
 
     fn from_zoo(spec: &ZooSpec) -> Result<Self, TrunkError> {
@@ -120,7 +148,15 @@ impl Trunk {
         if spec.width != 1.0 {
             name += &format!(":width={}", spec.width);
         }
-        Ok(Self { name, graph, profile: Profile::default(), preprocess: Preprocess::CENTRED, notes })
+        Ok(Self {
+            name,
+            graph,
+            profile: Profile::default(),
+            preprocess: Preprocess::CENTRED,
+            calibration: Calibration::default(),
+            calibrated: None,
+            notes,
+        })
     }
 
     /// The trunk under another arithmetic; to be chosen before it is calibrated.
@@ -154,8 +190,9 @@ impl Trunk {
 
     /// Fixes the scales of a float network from preprocessed images.
     pub fn calibrate(&mut self, images: &Tensor<f32>) -> Result<(), TrunkError> {
-        quantise::calibrate(&mut self.graph, images, self.profile.maps())?;
-        self.notes.push(format!("int8 scales from the range seen on {} images", images.batch));
+        quantise::calibrate(&mut self.graph, images, self.calibration, self.profile.maps())?;
+        self.calibrated = Some(Calibrated { method: self.calibration, images: images.batch });
+        self.notes.push(format!("int8 scales from {} images by {}", images.batch, self.calibration));
         Ok(())
     }
 }

@@ -138,6 +138,9 @@ pub struct Param {
     pub dims: Vec<usize>,
     pub value: ParamValue,
     pub kind: ParamKind,
+    /// Of a weight that our quantiser will round: the mean of what each input channel brought it on
+    /// the calibration images, so that the shift that rounding causes can be taken out. Empty else.
+    pub input_means: Vec<f32>,
     /// Whether the scheme trains it. Set by `scheme`; nothing is trainable in a bare trunk.
     pub trainable: bool,
 }
@@ -188,7 +191,8 @@ impl Graph {
 
     /// Adds an array that a node will own.
     pub fn add_param(&mut self, name: &str, dims: &[usize], kind: ParamKind, value: ParamValue) -> ParamId {
-        self.params.push(Param { name: name.into(), dims: dims.to_vec(), value, kind, trainable: false });
+        let (name, dims) = (name.into(), dims.to_vec());
+        self.params.push(Param { name, dims, value, kind, input_means: vec![], trainable: false });
         ParamId(self.params.len() as u32 - 1)
     }
 

@@ -3,7 +3,8 @@
 //! A *cut* is an edge through which every path from input to output passes. Between two cuts lies
 //! either one node of a plain chain, or a section of parallel paths. A section that holds
 //! convolutions and ends in an addition is a **residual block**; a convolution on the chain with
-//! the batch norm and activation after it is a **plain block**. The first block, if plain, is the
+//! the batch norm and activation after it is a **plain block**, and so is an inverted bottleneck
+//! without a shortcut. What only makes a factor per channel (squeeze-excite) is a gate. The first block, if plain, is the
 //! **stem**. A **stage** is a run of blocks whose outputs have one resolution. The **head** is the
 //! last weight layer that sees a single pixel, with everything after it.
 //!
@@ -53,7 +54,7 @@ impl Structure {
         let head = head(graph, &order);
         let sections: Vec<Section> =
             sections(graph, &order).into_iter().filter(|s| !s.nodes.iter().any(|n| head.contains(n))).collect();
-        let mut blocks = blocks(graph, &sections);
+        let mut blocks = bottlenecks(graph, blocks(graph, &sections));
         let has_stem = blocks.first().is_some_and(|b| b.join.is_none());
         let stem = has_stem.then(|| blocks.remove(0));
         let stages = stages(graph, &blocks);
@@ -146,14 +147,64 @@ fn blocks(graph: &Graph, sections: &[Section]) -> Vec<Block> {
                 blocks.push(residual(graph, section));
                 open = true;
             }
+            // A gate, for one.
             _ => open = false,
         }
     }
     blocks
 }
 
+/// The convolutions among some nodes, but for those of gates.
 fn convolutions(graph: &Graph, nodes: &[NodeId]) -> Vec<NodeId> {
-    nodes.iter().copied().filter(|&n| matches!(graph.node(n).op, Op::Conv2d(_))).collect()
+    let gates = gates(graph, nodes);
+    let counts = |n: &NodeId| matches!(graph.node(*n).op, Op::Conv2d(_)) && !gates.contains(n);
+    nodes.iter().copied().filter(counts).collect()
+}
+
+/// The nodes that see one pixel and make the factors by which a larger map is multiplied.
+fn gates(graph: &Graph, nodes: &[NodeId]) -> BTreeSet<NodeId> {
+    let is_pixel = |edge: &EdgeId| graph.shape(*edge).pixels() == 1;
+    let mut gates = BTreeSet::new();
+    for node in nodes.iter().map(|&n| graph.node(n)).filter(|n| n.op == Op::Mul && !is_pixel(&n.output)) {
+        let mut todo: Vec<EdgeId> = node.inputs.iter().copied().filter(is_pixel).collect();
+        while let Some(edge) = todo.pop() {
+            let Some(producer) = graph.edge(edge).producer else { continue };
+            if gates.insert(producer) {
+                todo.extend(graph.node(producer).inputs.iter().copied().filter(is_pixel));
+            }
+        }
+    }
+    gates
+}
+
+/// Joins the plain blocks of inverted bottlenecks: a depthwise convolution and the 1×1 one without an
+/// activation after it, with the 1×1 one that expands before them. A stage then ends at the narrow map.
+fn bottlenecks(graph: &Graph, blocks: Vec<Block>) -> Vec<Block> {
+    let plain = |b: &Block| match (b.join, &b.convs[..]) {
+        (None, &[conv]) => match &graph.node(conv).op {
+            Op::Conv2d(op) => Some(op.clone()),
+            _ => None,
+        },
+        _ => None,
+    };
+    let activated =
+        |b: &Block| graph.edge(b.exit).producer.is_some_and(|n| matches!(graph.node(n).op, Op::Activation(_)));
+    let pointwise = |b: &Block| plain(b).is_some_and(|c| c.kernel == [1, 1] && c.groups == 1);
+    let depthwise = |b: &Block| plain(b).is_some_and(|c| c.is_depthwise());
+    let mut joined: Vec<Block> = Vec::new();
+    for block in blocks {
+        let projects = pointwise(&block) && !activated(&block);
+        joined.push(block);
+        if projects && joined.len() >= 2 && depthwise(&joined[joined.len() - 2]) {
+            let expands =
+                joined.len() >= 3 && pointwise(&joined[joined.len() - 3]) && activated(&joined[joined.len() - 3]);
+            let parts = joined.split_off(joined.len() - if expands { 3 } else { 2 });
+            let convs = parts.iter().flat_map(|b| b.convs.clone()).collect();
+            let (entry, exit) = (parts[0].entry, parts[parts.len() - 1].exit);
+            joined.push(Block { entry, exit, convs, shortcut: vec![], join: None });
+        }
+    }
+    joined
 }
 
 /// Splits a section of parallel paths at its last addition: the operand with more convolutions

@@ -167,14 +167,14 @@ mod tests {
     use super::*;
     use crate::quant::CodeType;
 
-    /// `relu6(x + 3) / 6` at scale 1/16: one code is 1/96 before the output's own 1/255.
+    /// At scale 1/16 one code of the input is 1/96, or 2.67 codes, of the output.
     #[test]
     fn a_hard_sigmoid_is_a_table_between_0_and_1() {
         let x = QuantParams { scale: 1.0 / 16.0, zero_point: 3, codes: CodeType::I8 };
-        let y = QuantParams { scale: 1.0 / 255.0, zero_point: -128, codes: CodeType::I8 };
+        let y = QuantParams { scale: 1.0 / 256.0, zero_point: -128, codes: CodeType::I8 };
         let table = Activation::HARD_SIGMOID.table(RequantStyle::GemmlowpDouble, &x, &y).unwrap();
         // 3 is the input's zero, 48 codes are the real 3.
-        for (q, code) in [(-128, -128), (-46, -128), (-45, -128), (-44, -125), (3, 0), (50, 124), (51, 127), (127, 127)]
+        for (q, code) in [(-128, -128), (-46, -128), (-45, -128), (-44, -125), (3, 0), (50, 125), (51, 127), (127, 127)]
         {
             assert_eq!(table.code(q), code, "at {q}");
         }

@@ -1,18 +1,24 @@
 //! Post-training quantisation: runs the float graph on calibration images and fixes the scales.
 //!
-//! Every node runs on the CPU twins, no bus between; the smallest and largest value of every map
-//! become its codes (SPEC section 6, min-max). Weights are quantised later, when the trunk is
-//! prepared, because they need no data.
+//! Every node runs on the CPU twins, no bus between; the values of every map decide its codes (SPEC
+//! section 6). Weights are quantised later, when the trunk is prepared; for that a layer's weights
+//! are given the means of what they multiply, so that what their rounding shifts can be taken out.
 
-use crate::device::{self, DeviceError};
+use crate::device::DeviceError;
 use crate::graph::{EdgeId, Graph, GraphError};
 use crate::op::{Activation, Op};
-use crate::plan::program::{self, Program};
 use crate::quant::{MapRule, QuantParams};
 use crate::tensor::Tensor;
-use crate::units::HardwareDomain;
-use std::collections::HashMap;
+use observe::{Range, Seen};
+use rayon::prelude::*;
+use std::collections::BTreeMap;
 use thiserror::Error;
+
+mod calibration;
+mod clip;
+mod observe;
+
+pub use calibration::Calibration;
 
 #[derive(Debug, Error)]
 pub enum QuantiseError {
@@ -26,21 +32,19 @@ pub enum QuantiseError {
     NotFinite { edge: String, image: usize },
 }
 
-/// The smallest and largest value of a map.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Range {
-    min: f32,
-    max: f32,
-}
-
-/// Gives every edge of a float graph its codes, from the ranges seen on `images`, as an arithmetic
-/// can have them. The input keeps 8 bits: sensors deliver bytes.
-pub fn calibrate(graph: &mut Graph, images: &Tensor<f32>, rule: MapRule) -> Result<(), QuantiseError> {
+/// Gives every edge of a float graph its codes, as an arithmetic can have them, and every weight the
+/// means of its inputs, from what is seen on `images`. The input keeps 8 bits: sensors deliver bytes.
+pub fn calibrate(
+    graph: &mut Graph,
+    images: &Tensor<f32>,
+    how: Calibration,
+    rule: MapRule,
+) -> Result<(), QuantiseError> {
     if images.batch == 0 {
         return Err(QuantiseError::NoImages);
     }
-    let ranges = ranges(graph, images)?;
-    for (edge, range) in ranges {
+    let seen = observe::ranges(graph, images)?;
+    for (edge, range) in chosen(graph, images, how, &seen)? {
         let rule = if edge == graph.input { MapRule { bits: 8, ..rule } } else { rule };
         graph.edge_mut(edge).quant = Some(rule.cover(range.min, range.max));
     }
@@ -51,7 +55,44 @@ pub fn calibrate(graph: &mut Graph, images: &Tensor<f32>, rule: MapRule) -> Resu
             graph.edge_mut(output).quant = Some(quant);
         }
     }
+    keep_means(graph, &seen);
     Ok(())
+}
+
+/// The range of every map that is worth coding.
+fn chosen(
+    graph: &Graph,
+    images: &Tensor<f32>,
+    how: Calibration,
+    seen: &BTreeMap<EdgeId, Seen>,
+) -> Result<BTreeMap<EdgeId, Range>, QuantiseError> {
+    if how == Calibration::MinMax {
+        return Ok(seen.iter().map(|(&edge, s)| (edge, s.range)).collect());
+    }
+    let histograms = observe::histograms(graph, images, seen)?;
+    let choose = |h: &observe::Histogram| match how {
+        Calibration::MinMax => h.range,
+        Calibration::Percentile(percent) => clip::percentile(h, percent),
+        Calibration::Mse => clip::mse(h),
+    };
+    Ok(histograms.par_iter().map(|(&edge, h)| (edge, choose(h))).collect())
+}
+
+/// Gives the weights of convolutions and linear layers the means of their inputs, by channel.
+fn keep_means(graph: &mut Graph, seen: &BTreeMap<EdgeId, Seen>) {
+    for id in graph.node_ids() {
+        let node = graph.node(id);
+        let inputs = match &node.op {
+            Op::Conv2d(op) => op.in_c,
+            // It flattens its input: the channels repeat with every pixel.
+            Op::Linear(op) => op.inputs,
+            _ => continue,
+        };
+        let (weight, edge) = (node.params[0], node.inputs[0]);
+        let Some(input) = seen.get(&edge) else { continue };
+        let means = input.means.iter().map(|&m| m as f32).cycle().take(inputs).collect();
+        graph.params[weight.index()].input_means = means;
+    }
 }
 
 /// Codes that an operation prescribes: those of its input where it moves codes unchanged, and the
@@ -66,39 +107,6 @@ fn fixed_codes(op: &Op, input: Option<QuantParams>, rule: MapRule) -> Option<Qua
     }
 }
 
-/// Runs every image through the float graph and keeps the range of every edge.
-fn ranges(graph: &Graph, images: &Tensor<f32>) -> Result<HashMap<EdgeId, Range>, QuantiseError> {
-    let mut float = graph.clone();
-    for node in &mut float.nodes {
-        node.domain = HardwareDomain::Adapter;
-    }
-    // The input is written by us: no tap.
-    let program: Program = program::lower(&float, 1, &[], &HashMap::new())?;
-    let mut device = device::open("cpu")?;
-    device.prepare(&program.buffers, 1)?;
-    let mut ranges: HashMap<EdgeId, Range> = HashMap::new();
-    let calls: Vec<_> = program.steps.iter().flat_map(|s| s.calls.clone()).collect();
-    for image in 0..images.batch {
-        device.write(0, program.maps[&float.input], bytemuck::cast_slice(images.image(image)))?;
-        device.run(0, &calls)?;
-        for (&edge, &buffer) in &program.maps {
-            let words = device.read(0, buffer, float.shape(edge).elements())?;
-            let seen = range_of(bytemuck::cast_slice(&words))
-                .ok_or_else(|| QuantiseError::NotFinite { edge: float.edge(edge).name.clone(), image })?;
-            let range = ranges.entry(edge).or_insert(seen);
-            *range = Range { min: range.min.min(seen.min), max: range.max.max(seen.max) };
-        }
-    }
-    Ok(ranges)
-}
-
-/// The range of some values, if all are finite.
-fn range_of(values: &[f32]) -> Option<Range> {
-    let start = Range { min: f32::INFINITY, max: f32::NEG_INFINITY };
-    let range = values.iter().fold(start, |r, &v| Range { min: r.min.min(v), max: r.max.max(v) });
-    (values.iter().all(|v| v.is_finite()) && !values.is_empty()).then_some(range)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,7 +119,7 @@ mod tests {
         let mut graph = ZooSpec::parse("resnet26:width=0.25", Some(32), None, 1).unwrap().build().unwrap();
         let shape = graph.shape(graph.input);
         let images = Tensor::from_vec(2, shape, seed::normal(3, "images", 2 * shape.elements(), 1.0));
-        calibrate(&mut graph, &images, Profile::default().maps()).unwrap();
+        calibrate(&mut graph, &images, Calibration::MinMax, Profile::default().maps()).unwrap();
         for edge in &graph.edges {
             let quant = edge.quant.unwrap_or_else(|| panic!("edge '{}' has no codes", edge.name));
             assert!(quant.scale > 0.0 && (-128..=127).contains(&quant.zero_point));
@@ -122,12 +130,29 @@ mod tests {
         let of = |name: &str| graph.edges.iter().find(|e| e.name == name).unwrap().quant;
         assert_eq!(of("s1b1.shortcut.pool"), of("stem.bn"), "pooling moves codes unchanged");
         let nothing = Tensor::<f32>::zeros(0, shape);
-        assert!(matches!(calibrate(&mut graph, &nothing, Profile::default().maps()), Err(QuantiseError::NoImages)));
+        let rule = Profile::default().maps();
+        assert!(matches!(calibrate(&mut graph, &nothing, Calibration::Mse, rule), Err(QuantiseError::NoImages)));
     }
 
     #[test]
-    fn values_that_are_no_number_are_found() {
-        assert_eq!(range_of(&[1.0, f32::NAN]), None);
-        assert_eq!(range_of(&[1.0, -3.0]), Some(Range { min: -3.0, max: 1.0 }));
+    fn a_choice_narrows_ranges_and_is_the_same_every_time() {
+        let graph = ZooSpec::parse("resnet8:width=0.5", Some(16), None, 1).unwrap().build().unwrap();
+        let shape = graph.shape(graph.input);
+        let images = Tensor::from_vec(3, shape, seed::normal(3, "images", 3 * shape.elements(), 1.0));
+        let scales = |how| {
+            let mut graph = graph.clone();
+            calibrate(&mut graph, &images, how, Profile::default().maps()).unwrap();
+            graph.edges.iter().map(|e| e.quant.unwrap().scale).collect::<Vec<_>>()
+        };
+        let whole = scales(Calibration::MinMax);
+        for how in [Calibration::Percentile(99.0), Calibration::Percentile(99.9), Calibration::Mse] {
+            let chosen = scales(how);
+            assert_eq!(chosen, scales(how), "{how}");
+            assert!(chosen.iter().zip(&whole).all(|(a, b)| a <= b), "{how} goes beyond what was seen");
+            // So few values are worth their range to the squared error.
+            let narrows = chosen.iter().zip(&whole).any(|(a, b)| *a < 0.99 * b);
+            assert!(narrows || how == Calibration::Mse, "{how} narrows nothing");
+        }
+        assert_eq!(scales(Calibration::Percentile(100.0)), whole);
     }
 }

@@ -213,8 +213,10 @@ impl Context<'_> {
             channels,
             largest_sum: depth as f64 * 255.0 * f64::from(widest),
         };
-        layer.bias_units = product::bias_of(self.graph, node, |c| layer.unit(c), channels, folded.as_ref())?;
-        layer.bias_units = self.biases(layer.bias_units);
+        let mut bias_units = product::bias_of(self.graph, node, |c| layer.unit(c), channels, folded.as_ref())?;
+        let gain = |c: usize| folded.as_ref().map_or(1.0, |norm| norm[c].0);
+        product::correct_bias(&mut bias_units, self.graph, node, &weights, |c| (layer.unit(c), gain(c)), channels);
+        layer.bias_units = self.biases(bias_units);
         let (registers, events) = layer.registers();
         let join = chain.join.map(|_| layer.join_format(&registers, self.tap_in_bits));
         let output = Output { style: layer.style, zero_point: y.zero_point, clamp };

@@ -11,7 +11,10 @@ use serde_json::Value;
 use thiserror::Error;
 
 pub mod aswani_table3;
+mod modules;
 pub mod nettailor;
+pub mod nettailor_table3;
+pub mod rebuffi_table1;
 
 /// A table, and what a reader should know about its conventions.
 #[derive(Clone, Debug)]
@@ -40,6 +43,10 @@ pub enum Match {
     /// It truncates to them.
     Truncates,
     Differs,
+    /// The printed value is no count: it depends on training.
+    NotCounted,
+    /// Ours, with nothing printed to compare with.
+    NotPrinted,
 }
 
 /// One cell of a table.
@@ -54,6 +61,20 @@ pub struct Cell {
     /// For a count of connections: the same with nothing filtered out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unfiltered: Option<u64>,
+}
+
+impl Cell {
+    /// A printed cell that no counter gives.
+    fn not_counted(row: &str, column: &str, printed: &str) -> Self {
+        let (row, column, printed) = (row.into(), column.into(), printed.into());
+        Self { row, column, printed, computed: Value::Null, agreement: Match::NotCounted, unfiltered: None }
+    }
+
+    /// A count that the table does not print.
+    fn not_printed(row: &str, column: &str, computed: Value) -> Self {
+        let (row, column, printed) = (row.into(), column.into(), String::new());
+        Self { row, column, printed, computed, agreement: Match::NotPrinted, unfiltered: None }
+    }
 }
 
 /// Compares `value`, in the unit of the table, with the printed digits.

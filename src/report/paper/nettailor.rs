@@ -5,9 +5,9 @@
 //! width; Table 2 charges it where it is. What depends on training (accuracy, the blocks that
 //! pruning leaves) is not here.
 
-use super::{Cell, PaperError, Table, compare};
+use super::{Cell, PaperError, Table, compare, modules};
 use crate::graph::structure::Structure;
-use crate::graph::{Graph, NodeId, ParamKind};
+use crate::graph::{Graph, NodeId};
 use crate::model::zoo::ZooSpec;
 use crate::op::Op;
 use crate::plan::macs::{self, MacRule};
@@ -103,18 +103,12 @@ fn cell(row: &str, column: &str, printed: &str, computed: Value, in_unit: f64) -
     Cell { row: row.into(), column: column.into(), printed: printed.into(), computed, agreement, unfiltered: None }
 }
 
-/// Elements of the parameters of some nodes; running statistics are none.
-fn elements(graph: &Graph, of: impl Fn(&Op) -> bool) -> u64 {
-    let params = graph.nodes.iter().filter(|n| of(&n.op)).flat_map(|n| &n.params).map(|&p| graph.param(p));
-    params.filter(|p| p.kind != ParamKind::NormStats).map(|p| p.value.len() as u64).sum()
-}
-
 fn params(graph: &Graph) -> u64 {
-    elements(graph, |_| true)
+    modules::elements(graph, |_| true)
 }
 
 fn classifier(graph: &Graph) -> u64 {
-    elements(graph, |op| matches!(op, Op::Linear(_)))
+    modules::elements(graph, |id| matches!(graph.node(id).op, Op::Linear(_)))
 }
 
 /// What the layers before the maximum pool cost.
