@@ -9,6 +9,7 @@ mod account;
 mod devices;
 mod failure;
 mod hw;
+mod import;
 mod inspect;
 mod output;
 mod run;
@@ -42,7 +43,9 @@ enum Command {
     Hw(hw::Hw),
     /// List the adapter devices of this machine.
     Devices(devices::Devices),
-    /// Show a model's layers, codes and structure.
+    /// Calibrate and freeze a model into our own trunk file.
+    Import(import::Import),
+    /// Show a model's layers, codes, registers and structure.
     Inspect(inspect::Inspect),
 }
 
@@ -55,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Verify(c) => c.execute(),
         Command::Hw(c) => c.execute(),
         Command::Devices(c) => c.execute(),
+        Command::Import(c) => c.execute(),
         Command::Inspect(c) => c.execute(),
     };
     match done {

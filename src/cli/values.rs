@@ -1,6 +1,7 @@
 //! What flags may be: their readers, and the lists that `--help` prints.
 
 use crate::data;
+use crate::experiment::trunk_file::RANDOM;
 use crate::model::zoo;
 use crate::quant::{Profile, ProfileError};
 use crate::scheme::{self, SchemeSpec};
@@ -67,11 +68,12 @@ pub fn trunk_help() -> String {
         (name, format!("{}, input {} unless told otherwise", n.about, n.default_input))
     });
     let file = ("FILE.tflite".to_string(), "an int8 or uint8 TFLite model".to_string());
+    let own = ("FILE.safetensors".to_string(), "a trunk file that `trunkline import` wrote".to_string());
     let onnx = "FILE.onnx[:normalise=imagenet|centred|signed|unit]".to_string();
     let onnx = (onnx, "a float ONNX model, quantised by us on the first images".to_string());
     listed(
         "The frozen network: a model file, or a network of the zoo with random weights",
-        [file, onnx].into_iter().chain(networks),
+        [file, onnx, own].into_iter().chain(networks),
     )
 }
 
@@ -88,6 +90,12 @@ pub fn scheme_help() -> String {
 pub fn data_help() -> String {
     let sources = data::SOURCES.iter().map(|s| (format!("{}:{}", s.kind, s.argument), s.about.to_string()));
     listed("What to look at; repeat for several tasks, which run one after another", sources)
+}
+
+pub fn calibrate_help() -> String {
+    let sources = data::SOURCES.iter().map(|s| (format!("{}:{}", s.kind, s.argument), s.about.to_string()));
+    let random = (RANDOM.to_string(), "pixels without meaning".to_string());
+    listed("Images that fix the scales of a float model", sources.chain([random]))
 }
 
 pub fn sites_help() -> String {

@@ -6,4 +6,5 @@ pub mod account;
 pub mod input;
 pub mod run;
 pub mod trunk;
+pub mod trunk_file;
 pub mod verify;

@@ -5,6 +5,7 @@
 use super::input::{NORMALISATIONS, Preprocess};
 use crate::graph::structure::Structure;
 use crate::graph::{Graph, GraphError};
+use crate::model::trunk_file::{Calibration, Provenance, TrunkFile};
 use crate::model::zoo::{self, ZooError, ZooSpec};
 use crate::model::{ModelError, onnx, tflite};
 use crate::quant::Profile;
@@ -24,6 +25,8 @@ pub enum TrunkError {
     Graph(#[from] GraphError),
     #[error(transparent)]
     Quantise(#[from] QuantiseError),
+    #[error(transparent)]
+    Prepare(#[from] crate::trunk::TrunkError),
     #[error("trunk '{spec}': no such file, and no network of the zoo, which has {known}")]
     Unknown { spec: String, known: String },
     #[error(
@@ -44,6 +47,8 @@ pub struct Trunk {
     pub graph: Graph,
     pub profile: Profile,
     pub preprocess: Preprocess,
+    /// Where it came from, and what fixed its scales.
+    pub provenance: Provenance,
     /// What a reader of the report should know about it.
     pub notes: Vec<String>,
 }
@@ -83,6 +88,9 @@ impl Trunk {
     /// Imports a model file: a quantised one as it is, a float one (`.onnx`) uncalibrated, its
     /// images normalised like ImageNet's.
     pub fn import(path: &Path) -> Result<Self, TrunkError> {
+        if TrunkFile::is_named_by(path) {
+            return Self::from_file(path);
+        }
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
             return Self::import_float(path, "normalise=imagenet", &path.to_string_lossy());
         }
@@ -91,7 +99,8 @@ impl Trunk {
         let mut notes = imported.notes;
         notes.push("pixels enter as the model's input codes, unchanged".into());
         let profile = imported.default_profile.parse().expect("an importer names a known profile");
-        Ok(Self { name, graph: imported.graph, profile, preprocess: Preprocess::Codes, notes })
+        let provenance = of_file(path, imported.source_sha256);
+        Ok(Self { name, graph: imported.graph, profile, preprocess: Preprocess::Codes, provenance, notes })
     }
 
     /// Imports a float model. No file says how its images were normalised, so the option does.
@@ -103,7 +112,8 @@ impl Trunk {
         let mut notes = imported.notes;
         notes.push(format!("pixels are normalised as '{how}'; the file does not say how it was trained"));
         let profile = imported.default_profile.parse().expect("an importer names a known profile");
-        Ok(Self { name: imported.graph.name.clone(), graph: imported.graph, profile, preprocess, notes })
+        let provenance = of_file(path, imported.source_sha256);
+        Ok(Self { name: imported.graph.name.clone(), graph: imported.graph, profile, preprocess, provenance, notes })
     }
 
     fn from_zoo(spec: &ZooSpec) -> Result<Self, TrunkError> {
@@ -113,7 +123,8 @@ impl Trunk {
         if spec.width != 1.0 {
             name += &format!(":width={}", spec.width);
         }
-        Ok(Self { name, graph, profile: Profile::default(), preprocess: Preprocess::CENTRED, notes })
+        let provenance = Provenance { source: name.clone(), seed: Some(spec.seed), ..Provenance::default() };
+        Ok(Self { name, graph, profile: Profile::default(), preprocess: Preprocess::CENTRED, provenance, notes })
     }
 
     /// The trunk with a fresh head if its own does not give that many classes.
@@ -140,7 +151,14 @@ impl Trunk {
     /// Fixes the scales of a float network from preprocessed images.
     pub fn calibrate(&mut self, images: &Tensor<f32>) -> Result<(), TrunkError> {
         quantise::calibrate(&mut self.graph, images)?;
+        let (data, method) = ("images that the caller gave".into(), "min-max".into());
+        self.provenance.calibration = Some(Calibration { data, images: images.batch, seed: 0, method });
         self.notes.push(format!("int8 scales from the range seen on {} images", images.batch));
         Ok(())
     }
+}
+
+fn of_file(path: &Path, sha256: String) -> Provenance {
+    let source = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    Provenance { source, source_sha256: Some(sha256), ..Provenance::default() }
 }

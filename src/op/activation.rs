@@ -7,7 +7,8 @@ use super::{Output, Table, hard_swish};
 use crate::quant::{Clamp, QuantParams, RequantStyle};
 
 /// An elementwise function.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "function", rename_all = "kebab-case")]
 pub enum Activation {
     Relu,
     Relu6,

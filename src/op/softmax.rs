@@ -7,7 +7,7 @@ use crate::tensor::Tensor;
 use rayon::prelude::*;
 
 /// Attributes of a softmax: `exp(beta * x)` normalised over channels.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Softmax {
     pub beta: f32,
 }

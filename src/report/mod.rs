@@ -3,3 +3,4 @@
 pub mod paper;
 pub mod render;
 pub mod run;
+pub mod silicon;
