@@ -32,10 +32,6 @@ pub struct Import {
     /// The trunk's arithmetic [default: what the file's format stands for]
     #[arg(long, value_name = "PROFILE", value_parser = values::profile)]
     profile: Option<Profile>,
-    /// Leave float weights out: a smaller file; layers that a scheme takes to the adapter device
-    /// then begin with what the codes stand for
-    #[arg(long)]
-    codes_only: bool,
     /// Replace the file if it is there
     #[arg(long)]
     force: bool,
@@ -65,7 +61,7 @@ impl Import {
         if let Some(profile) = &self.profile {
             trunk.profile = profile.clone();
         }
-        let file = trunk.to_file(!self.codes_only)?;
+        let file = trunk.to_file()?;
         file.write(&self.out, self.force)?;
         self.report(&file)
     }

@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod input;
+pub mod quant_sweep;
 pub mod run;
 pub mod trunk;
 pub mod trunk_file;

@@ -6,10 +6,8 @@ use super::input::{self, InputError, Preprocess};
 use super::trunk::{Trunk, TrunkError};
 use crate::data::image::Image;
 use crate::data::{self, DataError, OpenOptions};
-use crate::graph::{Graph, ParamValue};
 use crate::model::ModelError;
 use crate::model::trunk_file::{Calibration, Layer, TrunkFile};
-use crate::op::Op;
 use crate::seed;
 use crate::trunk::{TrunkProgram, prepare};
 use rand::Rng;
@@ -60,15 +58,9 @@ impl Trunk {
         Ok(Self { name, graph, profile, preprocess, provenance, notes })
     }
 
-    /// The calibrated trunk as a file holds it. Without `float_weights`, a layer's weights are what
-    /// its codes stand for, wherever it runs: the file is a fifth of the size, and the trunk the same.
-    pub fn to_file(&self, float_weights: bool) -> Result<TrunkFile, TrunkError> {
-        let mut graph = self.graph.clone();
-        let mut program = prepare(&graph, &self.profile, 8)?;
-        if !float_weights {
-            keep_codes_only(&mut graph, &program);
-            program = prepare(&graph, &self.profile, 8)?;
-        }
+    /// The calibrated trunk as a file holds it: its codes and registers, and the weights as they came.
+    pub fn to_file(&self) -> Result<TrunkFile, TrunkError> {
+        let program = prepare(&self.graph, &self.profile, 8)?;
         Ok(TrunkFile {
             name: self.name.clone(),
             provenance: self.provenance.clone(),
@@ -77,7 +69,7 @@ impl Trunk {
             preprocess: serde_json::to_value(self.preprocess).unwrap_or_default(),
             trunk_sha256: hex(&program.checksum()),
             layers: layers(&program),
-            graph,
+            graph: self.graph.clone(),
         })
     }
 
@@ -129,18 +121,6 @@ fn same_layers(held: &BTreeMap<String, Layer>, made: &BTreeMap<String, Layer>) -
         }
     }
     Ok(())
-}
-
-/// Puts a layer's codes in the place of its float weights.
-fn keep_codes_only(graph: &mut Graph, program: &TrunkProgram) {
-    for step in &program.steps {
-        let node = graph.node(step.nodes[0]);
-        let weight = node.params.first().copied().filter(|_| matches!(node.op, Op::Conv2d(_) | Op::Linear(_)));
-        if let (Some(id), Some(weights)) = (weight, step.weights()) {
-            let (codes, scales, zero_point) = (weights.codes.clone(), weights.scales.clone(), weights.zero_point);
-            graph.params[id.index()].value = ParamValue::I8 { codes, scales, zero_point };
-        }
-    }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -28,7 +28,7 @@ pub struct Weights {
     /// 1 per tensor, or as many as there are output channels.
     pub scales: usize,
     pub scale: Option<Span<f32>>,
-    pub zero_point: i32,
+    pub zero_point: Option<Span<i32>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -61,7 +61,7 @@ fn row(step: &TrunkStep) -> Row {
         codes: w.codes.len(),
         scales: w.scales.len(),
         scale: Span::of(w.scales.iter().copied()),
-        zero_point: w.zero_point,
+        zero_point: Span::of(w.zero_points.iter().copied()),
     });
     let registers = step.registers().map(|r| RegisterFile {
         channels: r.channels(),

@@ -46,8 +46,10 @@ impl Parts {
         }
         let seal: [u8; 32] = hash.finalize().into();
         self.tensors.insert(SEAL.into(), (Dtype::U8, vec![32], seal.to_vec()));
-        let views =
-            self.tensors.iter().map(|(n, (dtype, shape, data))| (n, TensorView::new(*dtype, shape.clone(), data).unwrap()));
+        let views = self
+            .tensors
+            .iter()
+            .map(|(n, (dtype, shape, data))| (n, TensorView::new(*dtype, shape.clone(), data).unwrap()));
         serialize(views.collect::<Vec<_>>(), Some(HashMap::from([(KEY.to_string(), document)]))).unwrap()
     }
 }

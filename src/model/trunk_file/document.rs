@@ -68,18 +68,15 @@ pub struct ParamRecord {
     pub name: String,
     pub kind: ParamKind,
     pub form: Form,
-    /// Of int8 codes, in the engine's signed view.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub zero_point: Option<i32>,
 }
 
 /// In which form a parameter came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Form {
-    /// Real values, in the tensor `values/NAME`.
+    /// Real values, in the tensor `values/NAME`; a weight's codes stand beside them.
     F32,
-    /// Weight codes, in `codes/NAME` and `scales/NAME`.
+    /// Weight codes, in `codes/NAME`, `scales/NAME` and `zero_points/NAME`.
     Int8,
     /// Bias codes, in `values/NAME` and `scales/NAME`.
     Int32,

@@ -5,9 +5,10 @@
 //!
 //! | tensor | type | what |
 //! |---|---|---|
-//! | `codes/PARAM`, `scales/PARAM` | I8, F32 | weight codes, output channels first, and their scales |
+//! | `codes/PARAM` | I8 | weight codes, output channels first |
+//! | `scales/PARAM`, `zero_points/PARAM` | F32, I32 | of the codes: one, or one per output channel |
 //! | `mantissa/NODE`, `shift/NODE`, `bias/NODE` | I32 | the loadable registers, per channel |
-//! | `values/PARAM`, `scales/PARAM` | F32 or I32 | batch norm, biases; float weights where they are kept |
+//! | `values/PARAM` | F32 or I32 | batch norm, biases, and weights that the source has as floats |
 //! | `contents_sha256` | U8 | of the document and all other tensors |
 //!
 //! Two hashes guard it: that of the contents finds any changed byte; that of the trunk

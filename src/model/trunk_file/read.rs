@@ -77,6 +77,9 @@ fn graph(record: GraphRecord, tensors: &mut Tensors) -> Result<(Graph, BTreeMap<
         let domain = HardwareDomain::Trunk;
         graph.nodes.push(Node { name: node.name, op: node.op, inputs, params, output: made, domain, site: None });
     }
+    if graph.edge(output).producer.is_none() {
+        return Err(Fault::malformed("graph output", "is made by no node"));
+    }
     graph.check().map_err(|e| Fault::malformed("graph", printable(&e.to_string())))?;
     Ok((graph, layers))
 }
@@ -98,38 +101,48 @@ fn layer(node: &NodeRecord, graph: &mut Graph, tensors: &mut Tensors) -> Result<
 
 /// A parameter, its dimensions, and its codes if it is a weight.
 fn param(record: &ParamRecord, tensors: &mut Tensors) -> Result<(ParamValue, Vec<usize>, Option<WeightCodes>), Fault> {
-    let [values, codes, scales] = ["values", "codes", "scales"].map(|part| tensor_name(part, &record.name));
-    let mut weights = |zero_point: i32| -> Result<(WeightCodes, Vec<usize>), Fault> {
-        let (held, dims) = tensors.i8s(&codes)?;
-        let (scales, _) = tensors.f32s(&scales)?;
-        Ok((WeightCodes { codes: held, scales, zero_point }, dims))
-    };
-    match (record.form, record.zero_point) {
-        (Form::Int8, Some(zero_point)) => {
-            let (held, dims) = weights(zero_point)?;
-            let WeightCodes { codes, scales, zero_point } = held.clone();
-            Ok((ParamValue::I8 { codes, scales, zero_point }, dims, Some(held)))
+    let fault = |why: String| Fault::malformed(check::param_place(record), why);
+    let [values, scales] = ["values", "scales"].map(|part| tensor_name(part, &record.name));
+    match record.form {
+        Form::Int8 => {
+            let (held, dims) = weights(record, tensors)?;
+            let WeightCodes { codes, scales, zero_points } = held.clone();
+            Ok((ParamValue::I8 { codes, scales, zero_points }, dims, Some(held)))
         }
-        (Form::F32, zero_point) => {
-            let held = zero_point.map(weights).transpose()?;
+        Form::F32 => {
+            let codes =
+                tensors.has(&tensor_name("codes", &record.name)).then(|| weights(record, tensors)).transpose()?;
             let (values, dims) = tensors.f32s(&values)?;
-            if held.as_ref().is_some_and(|(_, codes)| *codes != dims) {
-                return Err(Fault::malformed(check::param_place(record), "has codes of another shape than its values"));
+            if codes.as_ref().is_some_and(|(_, of_codes)| *of_codes != dims) {
+                return Err(fault("has codes of another shape than its values".into()));
             }
-            Ok((ParamValue::F32(values), dims, held.map(|(codes, _)| codes)))
+            Ok((ParamValue::F32(values), dims, codes.map(|(codes, _)| codes)))
         }
-        (Form::Int32, None) => {
+        Form::Int32 => {
             let (codes, dims) = tensors.i32s(&values)?;
             let (scales, _) = tensors.f32s(&scales)?;
             if scales.len() != 1 && scales.len() != codes.len() {
-                let why = format!("has {} scales for {} codes", scales.len(), codes.len());
-                return Err(Fault::malformed(check::param_place(record), why));
+                return Err(fault(format!("has {} scales for {} codes", scales.len(), codes.len())));
             }
             Ok((ParamValue::I32 { codes, scales }, dims, None))
         }
-        (Form::Int8, None) => Err(Fault::malformed(check::param_place(record), "has int8 codes and no zero point")),
-        (Form::Int32, Some(_)) => Err(Fault::malformed(check::param_place(record), "has int32 codes and a zero point")),
     }
+}
+
+/// Weight codes and their dimensions.
+fn weights(record: &ParamRecord, tensors: &mut Tensors) -> Result<(WeightCodes, Vec<usize>), Fault> {
+    let [codes, scales, zeros] = ["codes", "scales", "zero_points"].map(|part| tensor_name(part, &record.name));
+    let (codes, dims) = tensors.i8s(&codes)?;
+    let (scales, _) = tensors.f32s(&scales)?;
+    let (zero_points, _) = tensors.i32s(&zeros)?;
+    let channels = dims.first().copied().unwrap_or(1);
+    for (what, count) in [("scales", scales.len()), ("zero points", zero_points.len())] {
+        if count != 1 && count != channels {
+            let why = format!("has {count} {what} for {channels} output channels");
+            return Err(Fault::malformed(check::param_place(record), why));
+        }
+    }
+    Ok((WeightCodes { codes, scales, zero_points }, dims))
 }
 
 /// The loadable registers of a node, if it has any.

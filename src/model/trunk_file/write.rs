@@ -100,23 +100,21 @@ impl TrunkFile {
 
     fn node(&self, node: &Node) -> NodeRecord {
         let name = |&edge| self.graph.edge(edge).name.clone();
-        let weights = self.layers.get(&node.name).and_then(|layer| layer.weights.as_ref());
-        let param = |(i, &id): (usize, &crate::graph::ParamId)| {
+        let param = |&id| {
             let param = self.graph.param(id);
-            let (form, zero_point) = match &param.value {
-                // A layer's first parameter is its weight, whose codes are in the silicon.
-                ParamValue::F32(_) => (Form::F32, weights.filter(|_| i == 0).map(|w| w.zero_point)),
-                ParamValue::I8 { zero_point, .. } => (Form::Int8, Some(*zero_point)),
-                ParamValue::I32 { .. } => (Form::Int32, None),
+            let form = match &param.value {
+                ParamValue::F32(_) => Form::F32,
+                ParamValue::I8 { .. } => Form::Int8,
+                ParamValue::I32 { .. } => Form::Int32,
             };
-            ParamRecord { name: param.name.clone(), kind: param.kind, form, zero_point }
+            ParamRecord { name: param.name.clone(), kind: param.kind, form }
         };
         NodeRecord {
             name: node.name.clone(),
             op: node.op.clone(),
             inputs: node.inputs.iter().map(name).collect(),
             output: name(&node.output),
-            params: node.params.iter().enumerate().map(param).collect(),
+            params: node.params.iter().map(param).collect(),
         }
     }
 
@@ -124,27 +122,24 @@ impl TrunkFile {
         let mut made = Made::default();
         for node in &self.graph.nodes {
             let layer = self.layers.get(&node.name);
+            // A layer's first parameter is its weight.
             let mut weights = layer.and_then(|l| l.weights.as_ref());
             for &id in &node.params {
                 let param = self.graph.param(id);
+                let (name, dims) = (&param.name, &param.dims);
                 match &param.value {
-                    ParamValue::F32(values) => {
-                        made.f32s("values", &param.name, &param.dims, values);
-                        if let Some(weights) = weights {
-                            made.i8s("codes", &param.name, &param.dims, &weights.codes);
-                            made.f32s("scales", &param.name, &[weights.scales.len()], &weights.scales);
-                        }
-                    }
-                    ParamValue::I8 { codes, scales, .. } => {
-                        made.i8s("codes", &param.name, &param.dims, codes);
-                        made.f32s("scales", &param.name, &[scales.len()], scales);
-                    }
+                    ParamValue::F32(values) => made.f32s("values", name, dims, values),
+                    ParamValue::I8 { .. } => {}
                     ParamValue::I32 { codes, scales } => {
-                        made.i32s("values", &param.name, &param.dims, codes);
-                        made.f32s("scales", &param.name, &[scales.len()], scales);
+                        made.i32s("values", name, dims, codes);
+                        made.f32s("scales", name, &[scales.len()], scales);
                     }
                 }
-                weights = None;
+                if let Some(w) = weights.take() {
+                    made.i8s("codes", name, dims, &w.codes);
+                    made.f32s("scales", name, &[w.scales.len()], &w.scales);
+                    made.i32s("zero_points", name, &[w.zero_points.len()], &w.zero_points);
+                }
             }
             if let Some(registers) = layer.and_then(|l| l.registers.as_ref()) {
                 let channels = [registers.channels()];
