@@ -3,6 +3,7 @@
 use crate::data::DataError;
 use crate::device::DeviceError;
 use crate::experiment::account::AccountError;
+use crate::experiment::quant_sweep::SweepError;
 use crate::experiment::run::ExperimentError;
 use crate::experiment::trunk::TrunkError;
 use crate::experiment::trunk_file::CalibrateError;
@@ -81,6 +82,9 @@ fn blames_flags(error: &(dyn Error + 'static)) -> bool {
             TrunkError::Unknown { .. } | TrunkError::FixedInput { .. } => true,
             _ => false,
         };
+    }
+    if let Some(error) = error.downcast_ref::<SweepError>() {
+        return matches!(error, SweepError::Trunk(e) if blames_flags(e));
     }
     if let Some(error) = error.downcast_ref::<CalibrateError>() {
         return match error {

@@ -12,6 +12,7 @@ mod hw;
 mod import;
 mod inspect;
 mod output;
+mod quant_sweep;
 mod run;
 mod values;
 mod verify;
@@ -37,6 +38,8 @@ enum Command {
     Run(run::Run),
     /// Count without executing; or recompute a paper's printed table.
     Account(account::Account),
+    /// What if: accuracy, noise and overflows over widths, rounding and granularity.
+    QuantSweep(quant_sweep::QuantSweep),
     /// Compare a model with recorded outputs, layer by layer, to the bit.
     Verify(verify::Verify),
     /// List, show or check hardware models.
@@ -55,6 +58,7 @@ pub fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Run(c) => c.execute(),
         Command::Account(c) => c.execute(),
+        Command::QuantSweep(c) => c.execute(),
         Command::Verify(c) => c.execute(),
         Command::Hw(c) => c.execute(),
         Command::Devices(c) => c.execute(),

@@ -45,6 +45,27 @@ pub fn tap_bits(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Bits of a weight or of a map's codes.
+pub fn code_bits(text: &str) -> Result<u8, String> {
+    bits(text, 2, 8)
+}
+
+/// Bits of an accumulator.
+pub fn accumulator_bits(text: &str) -> Result<u8, String> {
+    bits(text, 16, 64)
+}
+
+fn bits(text: &str, least: u8, most: u8) -> Result<u8, String> {
+    let read = text.parse().ok().filter(|n| (least..=most).contains(n));
+    read.ok_or_else(|| format!("should be {least} to {most} bits"))
+}
+
+/// A word of a closed list, as it is serialised.
+pub fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    // serde says which words there are.
+    serde_json::from_value(text.into()).map_err(|e| e.to_string())
+}
+
 pub fn profile(text: &str) -> Result<Profile, ProfileError> {
     text.parse()
 }

@@ -25,7 +25,7 @@ mod grid;
 mod measure;
 mod recode;
 
-pub use grid::{Granularity, Grid, Point, Rounding};
+pub use grid::{Granularity, Grid, Point, Rounding, word};
 pub use measure::LayerRow;
 
 #[derive(Debug, Error)]
