@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use trunkline::data::image::Image;
 use trunkline::data::{self, Dataset, OpenOptions};
 use trunkline::experiment::input::Preprocess;
-use trunkline::experiment::quant_sweep::{Granularity, Grid, Rounding, Row, Stage, Sweep, Watch, sweep};
+use trunkline::experiment::quant_sweep::{Grid, Row, Stage, Sweep, Watch, sweep};
 use trunkline::experiment::trunk::{Trunk, Wanted};
 use trunkline::graph::{Graph, ParamKind, ParamValue};
 use trunkline::model::trunk_file::Provenance;
 use trunkline::op::{Linear, Op};
-use trunkline::quant::{CodeType, Overflow, Profile, QuantParams};
+use trunkline::quant::{CodeType, Granularity, Overflow, Profile, QuantParams, Round};
 use trunkline::tensor::Shape;
 
 mod common;
@@ -22,7 +22,7 @@ fn plain() -> Grid {
         activation_bits: vec![8],
         accumulator_bits: vec![32],
         overflow: vec![Overflow::Wrap],
-        rounding: vec![Rounding::HalfAway],
+        rounding: vec![Round::HalfAway],
         granularity: vec![Granularity::PerChannel],
     }
 }

@@ -57,10 +57,11 @@ impl Import {
         }
         check_place(&self.out, self.force)?;
         let mut trunk = Trunk::open(&self.trunk, Wanted { input: self.input, classes: None, seed: self.seed })?;
-        self.calibrate(&mut trunk)?;
+        // An arithmetic decides what calibration may choose.
         if let Some(profile) = &self.profile {
             trunk.profile = profile.clone();
         }
+        self.calibrate(&mut trunk)?;
         let file = trunk.to_file()?;
         file.write(&self.out, self.force)?;
         self.report(&file)

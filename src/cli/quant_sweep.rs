@@ -4,10 +4,10 @@ use super::Failure;
 use super::output::Output;
 use super::values;
 use crate::data::{self, OpenOptions};
-use crate::experiment::quant_sweep::{Granularity, Grid, Rounding, Stage, Watch, sweep};
+use crate::experiment::quant_sweep::{Grid, Stage, Watch, sweep};
 use crate::experiment::run::CALIBRATION_IMAGES;
 use crate::experiment::trunk::{Trunk, Wanted};
-use crate::quant::Overflow;
+use crate::quant::{Granularity, Overflow, Round};
 use crate::report;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -39,9 +39,9 @@ pub struct QuantSweep {
     /// What an accumulator does beyond its width: wrap, saturate
     #[arg(long, value_name = "O[,O…]", default_value = "wrap", value_delimiter = ',', value_parser = values::word::<Overflow>)]
     overflow: Vec<Overflow>,
-    /// How a requantisation rounds: half-away, half-even, floor and others
-    #[arg(long, value_name = "R[,R…]", default_value = "half-away", value_delimiter = ',', value_parser = values::word::<Rounding>)]
-    rounding: Vec<Rounding>,
+    /// How a requantisation rounds: half-away, half-even, half-up, floor, trunc and others
+    #[arg(long, value_name = "R[,R…]", default_value = "half-away", value_delimiter = ',', value_parser = values::word::<Round>)]
+    rounding: Vec<Round>,
     /// One weight scale per layer or per output channel: per-tensor, per-channel
     #[arg(long, value_name = "G[,G…]", default_value = "per-channel", value_delimiter = ',', value_parser = values::word::<Granularity>)]
     granularity: Vec<Granularity>,

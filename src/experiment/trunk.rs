@@ -150,7 +150,7 @@ impl Trunk {
 
     /// Fixes the scales of a float network from preprocessed images.
     pub fn calibrate(&mut self, images: &Tensor<f32>) -> Result<(), TrunkError> {
-        quantise::calibrate(&mut self.graph, images)?;
+        quantise::calibrate(&mut self.graph, images, self.profile.maps())?;
         let (data, method) = ("images that the caller gave".into(), "min-max".into());
         self.provenance.calibration = Some(Calibration { data, images: images.batch, seed: 0, method });
         self.notes.push(format!("int8 scales from the range seen on {} images", images.batch));

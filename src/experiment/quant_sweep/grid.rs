@@ -1,24 +1,7 @@
 //! The arithmetics that a sweep compares: every combination of the values asked for.
 
-use crate::quant::{Overflow, Profile, ProfileError};
-use serde::{Deserialize, Serialize};
-
-/// How a requantisation rounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Rounding {
-    HalfAway,
-    HalfEven,
-    Floor,
-}
-
-/// How many scales a layer's weights have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Granularity {
-    PerChannel,
-    PerTensor,
-}
+use crate::quant::{Custom, Granularity, Overflow, Profile, ProfileError, Round};
+use serde::Serialize;
 
 /// The values of every choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +10,7 @@ pub struct Grid {
     pub activation_bits: Vec<u8>,
     pub accumulator_bits: Vec<u8>,
     pub overflow: Vec<Overflow>,
-    pub rounding: Vec<Rounding>,
+    pub rounding: Vec<Round>,
     pub granularity: Vec<Granularity>,
 }
 
@@ -38,7 +21,7 @@ pub struct Point {
     pub activation_bits: u8,
     pub accumulator_bits: u8,
     pub overflow: Overflow,
-    pub rounding: Rounding,
+    pub rounding: Round,
     pub granularity: Granularity,
 }
 
@@ -76,16 +59,15 @@ pub fn word(choice: impl Serialize) -> String {
 impl Point {
     /// The profile that computes so.
     pub fn profile(&self) -> Result<Profile, ProfileError> {
-        format!(
-            "custom:rounding={},accumulator={},overflow={},weights={},activations={},granularity={}",
-            word(self.rounding),
-            self.accumulator_bits,
-            word(self.overflow),
-            self.weight_bits,
-            self.activation_bits,
-            word(self.granularity)
-        )
-        .parse()
+        Profile::custom(Custom {
+            rounding: self.rounding,
+            accumulator: self.accumulator_bits,
+            overflow: self.overflow,
+            weights: self.weight_bits,
+            activations: self.activation_bits,
+            granularity: self.granularity,
+            ..Custom::default()
+        })
     }
 }
 
@@ -100,7 +82,7 @@ mod tests {
             activation_bits: vec![8],
             accumulator_bits: vec![16, 24, 32],
             overflow: vec![Overflow::Wrap, Overflow::Saturate],
-            rounding: vec![Rounding::HalfEven],
+            rounding: vec![Round::HalfEven],
             granularity: vec![Granularity::PerChannel, Granularity::PerTensor],
         };
         let points = grid.points();

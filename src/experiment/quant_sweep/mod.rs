@@ -11,7 +11,7 @@ use super::input::{self, InputError};
 use super::run::CALIBRATION_IMAGES;
 use super::trunk::{Trunk, TrunkError};
 use crate::data::Dataset;
-use crate::graph::{EdgeId, Graph};
+use crate::graph::{EdgeId, Graph, GraphError};
 use crate::quant::{Profile, ProfileError};
 use crate::quantise::QuantiseError;
 use crate::trunk::{TrunkError as PrepareError, prepare};
@@ -25,13 +25,15 @@ mod grid;
 mod measure;
 mod recode;
 
-pub use grid::{Granularity, Grid, Point, Rounding, word};
+pub use grid::{Grid, Point, word};
 pub use measure::LayerRow;
 
 #[derive(Debug, Error)]
 pub enum SweepError {
     #[error(transparent)]
     Trunk(#[from] TrunkError),
+    #[error(transparent)]
+    Graph(#[from] GraphError),
     #[error(transparent)]
     Prepare(#[from] PrepareError),
     #[error(transparent)]
@@ -166,7 +168,7 @@ impl Variant<'_> {
         progress: &mut dyn FnMut(usize),
     ) -> Result<Option<Row>, SweepError> {
         let mut graph: Graph = self.trunk.graph.clone();
-        recode::recode(&mut graph, self.point.activation_bits);
+        recode::recode(&mut graph, self.profile.maps())?;
         let program = prepare(&graph, self.profile, 8)?;
         let (shape, quant) = (graph.shape(graph.input), graph.edge(graph.input).quant);
         let mut tally = measure::Tally::new(&program, &graph, self.float);

@@ -1,47 +1,53 @@
 //! Maps on fewer bits: the calibrated range of every map, spread over the codes that there are.
 
-use crate::graph::Graph;
+use crate::graph::{Graph, GraphError};
 use crate::op::{Activation, Op};
-use crate::quant::QuantParams;
+use crate::quant::{MapRule, QuantParams};
 
-/// Gives every map codes of `bits` bits that cover the range of its 8-bit ones. Maps whose codes
-/// an operation prescribes keep them.
-pub fn recode(graph: &mut Graph, bits: u8) {
-    if bits == 8 {
-        return;
+/// Gives every map codes under `rule` that cover the range of its 8-bit ones. The input keeps its
+/// own: sensors deliver bytes. Where an operation prescribes codes, they are the rule's.
+pub fn recode(graph: &mut Graph, rule: MapRule) -> Result<(), GraphError> {
+    if rule.bits == 8 {
+        return Ok(());
     }
-    let prescribed =
-        |op: &Op| matches!(op, Op::Softmax(_) | Op::Activation(Activation::Sigmoid { .. } | Activation::Tanh));
-    for i in 0..graph.edges.len() {
-        let producer = graph.edges[i].producer.map(|n| &graph.node(n).op);
-        if !producer.is_some_and(prescribed) {
-            graph.edges[i].quant = graph.edges[i].quant.map(|q| narrowed(q, bits));
-        }
+    for id in graph.order()? {
+        let node = graph.node(id);
+        let (output, input) = (node.output, graph.edge(node.inputs[0]).quant);
+        let coded = |held: QuantParams| match &node.op {
+            Op::AvgPool(_) | Op::MaxPool(_) | Op::Pad(_) | Op::Reshape(_) => input.unwrap_or(held),
+            Op::Softmax(_) => rule.probabilities(),
+            Op::Activation(Activation::Sigmoid { .. }) => rule.unit(),
+            Op::Activation(Activation::Tanh) => rule.signed_unit(),
+            _ => covering(rule, held),
+        };
+        let quant = graph.edge(output).quant.map(coded);
+        graph.edge_mut(output).quant = quant;
     }
+    Ok(())
 }
 
-/// `s' = 255 s / (2^bits - 1)`, and the zero point that keeps the range's lower end.
-fn narrowed(q: QuantParams, bits: u8) -> QuantParams {
-    let levels = f64::from((1u32 << bits) - 1);
-    let lowest = -f64::from(1u32 << (bits - 1));
-    let scale = f64::from(q.scale) * 255.0 / levels;
-    let steps_below_zero = f64::from(q.zero_point + 128) * levels / 255.0;
-    let zero_point = (lowest + steps_below_zero).round_ties_even() as i32;
-    QuantParams { scale: scale as f32, zero_point, codes: q.codes }
+/// Codes for the range that 8-bit ones have.
+fn covering(rule: MapRule, q: QuantParams) -> QuantParams {
+    let real = |code: i32| (code - q.zero_point) as f32 * q.scale;
+    QuantParams { codes: q.codes, ..rule.cover(real(-128), real(127)) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quant::CodeType;
+    use crate::quant::{CodeType, MapCodes};
 
     #[test]
     fn the_range_stays_and_the_steps_grow() {
-        let q = |scale, zero_point| QuantParams { scale, zero_point, codes: CodeType::I8 };
-        // 0 to 25.5 on 256 codes, then on 16: 0 to 25.5 again.
-        assert_eq!(narrowed(q(0.1, -128), 4), q(1.7, -8));
-        assert_eq!(narrowed(q(0.1, 127), 4), q(1.7, 7));
+        let rule = MapRule { codes: MapCodes::Affine, bits: 4 };
+        let covered = |zero_point| {
+            let q = covering(rule, QuantParams { scale: 0.1, zero_point, codes: CodeType::I8 });
+            (q.scale, q.zero_point)
+        };
+        // 0 to 25.5 on 256 codes, then on 16.
+        assert_eq!(covered(-128), (1.7, -8));
+        assert_eq!(covered(127), (1.7, 7));
         // -5.1 to 20.4 on 16 codes is -3 to 12 steps.
-        assert_eq!(narrowed(q(0.1, -77), 4), q(1.7, -5));
+        assert_eq!(covered(-77), (1.7, -5));
     }
 }
