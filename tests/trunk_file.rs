@@ -242,7 +242,8 @@ fn tensors_that_do_not_belong_are_refused_by_name() {
     let good = sample();
     type Edit = fn(&mut sealed::Parts);
     let cases: &[(Edit, &[&str])] = &[
-        (|p| drop(p.tensors.remove("codes/stem.weight")), &["tensor 'codes/stem.weight'", "missing"]),
+        (|p| drop(p.tensors.remove("codes/stem.weight")), &["tensor 'scales/stem.weight'", "belongs to no node"]),
+        (|p| drop(p.tensors.remove("values/stem.weight")), &["tensor 'values/stem.weight'", "missing"]),
         (|p| drop(p.tensors.remove("shift/stem")), &["tensor 'shift/stem'", "missing"]),
         (|p| drop(p.tensors.remove("mantissa/stem")), &["tensor 'bias/stem'", "belongs to no node"]),
         (

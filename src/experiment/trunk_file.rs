@@ -36,8 +36,8 @@ impl Trunk {
         let refused = |place: &str, why: String| {
             TrunkError::Model(ModelError::Malformed { path: path.into(), place: place.into(), why })
         };
-        let preprocess: Preprocess =
-            serde_json::from_value(file.preprocess.clone()).map_err(|e| refused("preprocess", e.to_string()))?;
+        let preprocess: Preprocess = serde_json::from_value(file.preprocess.clone())
+            .map_err(|_| refused("preprocess", "is no way of making input codes that this program has".into()))?;
         if let Preprocess::Normalise { mean, std } = preprocess
             && !(mean.iter().all(|m| m.is_finite()) && std.iter().all(|s| s.is_finite() && *s > 0.0))
         {

@@ -8,6 +8,7 @@ use crate::quantise::QuantiseError;
 use crate::tensor::Tensor;
 use crate::units::HardwareDomain;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Float maps that are kept at once. Layers are compared on as many images as fit.
 const MAP_BYTES: usize = 1 << 29;
@@ -34,11 +35,13 @@ pub fn dequantised(graph: &mut Graph) -> bool {
     found
 }
 
-/// Runs the float graph on every image and keeps the maps of `edges`; `progress` is told of images.
+/// Runs the float graph on every image, unless it is stopped, and keeps the maps of `edges`;
+/// `progress` is told of images.
 pub fn pass(
     graph: &Graph,
     images: &Tensor<f32>,
     edges: &[EdgeId],
+    stop: &AtomicBool,
     progress: &mut dyn FnMut(usize),
 ) -> Result<FloatPass, QuantiseError> {
     let mut float = graph.clone();
@@ -52,7 +55,7 @@ pub fn pass(
     let map_elements: usize = edges.iter().map(|&e| float.shape(e).elements()).sum();
     let compared = images.batch.min((MAP_BYTES / 4 / map_elements.max(1)).max(1));
     let mut done = FloatPass { outputs: vec![], maps: BTreeMap::new(), compared };
-    for image in 0..images.batch {
+    for image in (0..images.batch).take_while(|_| !stop.load(Ordering::Relaxed)) {
         device.write(0, program.maps[&float.input], bytemuck::cast_slice(images.image(image)))?;
         device.run(0, &calls)?;
         let mut read = |edge: EdgeId| device.read(0, program.maps[&edge], float.shape(edge).elements());

@@ -121,7 +121,7 @@ pub fn sweep(mut trunk: Trunk, data: &Dataset, grid: &Grid, watch: &mut Watch) -
     }
     let steps = prepare(&trunk.graph, &trunk.profile, 8)?.steps;
     let edges: Vec<EdgeId> = steps.iter().map(|s| s.output).collect();
-    let float = float::pass(&trunk.graph, &reals, &edges, &mut |n| (watch.progress)(Stage::Float, n))?;
+    let float = float::pass(&trunk.graph, &reals, &edges, watch.stop, &mut |n| (watch.progress)(Stage::Float, n))?;
     drop(reals);
     let labels = labels(data, &trunk.graph, &mut trunk.notes);
     let mut report = Sweep {
@@ -130,7 +130,7 @@ pub fn sweep(mut trunk: Trunk, data: &Dataset, grid: &Grid, watch: &mut Watch) -
         data: data.name.clone(),
         images: data.len(),
         compared_images: float.compared,
-        float_top1: labels.map(|l| share(&float_answers(&float), l)),
+        float_top1: labels.filter(|_| float.outputs.len() == data.len()).map(|l| share(&float_answers(&float), l)),
         points: points.len(),
         rows: vec![],
         notes: vec![],
@@ -168,7 +168,7 @@ impl Variant<'_> {
         progress: &mut dyn FnMut(usize),
     ) -> Result<Option<Row>, SweepError> {
         let mut graph: Graph = self.trunk.graph.clone();
-        recode::recode(&mut graph, self.profile.maps())?;
+        recode::recode(&mut graph, self.trunk.profile.maps(), self.profile.maps())?;
         let program = prepare(&graph, self.profile, 8)?;
         let (shape, quant) = (graph.shape(graph.input), graph.edge(graph.input).quant);
         let mut tally = measure::Tally::new(&program, &graph, self.float);

@@ -1,24 +1,24 @@
-//! Maps on fewer bits: the calibrated range of every map, spread over the codes that there are.
+//! Maps on other bits: the calibrated range of every map, spread over the codes that there are.
 
 use crate::graph::{Graph, GraphError};
 use crate::op::{Activation, Op};
 use crate::quant::{MapRule, QuantParams};
 
-/// Gives every map codes under `rule` that cover the range of its 8-bit ones. The input keeps its
-/// own: sensors deliver bytes. Where an operation prescribes codes, they are the rule's.
-pub fn recode(graph: &mut Graph, rule: MapRule) -> Result<(), GraphError> {
-    if rule.bits == 8 {
+/// Gives every map codes under `rule` that cover the range of those that it has under `held`. The
+/// input keeps its own: sensors deliver bytes. Where an operation prescribes codes, they are the rule's.
+pub fn recode(graph: &mut Graph, held: MapRule, rule: MapRule) -> Result<(), GraphError> {
+    if rule == held {
         return Ok(());
     }
     for id in graph.order()? {
         let node = graph.node(id);
         let (output, input) = (node.output, graph.edge(node.inputs[0]).quant);
-        let coded = |held: QuantParams| match &node.op {
-            Op::AvgPool(_) | Op::MaxPool(_) | Op::Pad(_) | Op::Reshape(_) => input.unwrap_or(held),
+        let coded = |q: QuantParams| match &node.op {
+            Op::AvgPool(_) | Op::MaxPool(_) | Op::Pad(_) | Op::Reshape(_) => input.unwrap_or(q),
             Op::Softmax(_) => rule.probabilities(),
             Op::Activation(Activation::Sigmoid { .. }) => rule.unit(),
             Op::Activation(Activation::Tanh) => rule.signed_unit(),
-            _ => covering(rule, held),
+            _ => covering(rule, held, q),
         };
         let quant = graph.edge(output).quant.map(coded);
         graph.edge_mut(output).quant = quant;
@@ -26,10 +26,11 @@ pub fn recode(graph: &mut Graph, rule: MapRule) -> Result<(), GraphError> {
     Ok(())
 }
 
-/// Codes for the range that 8-bit ones have.
-fn covering(rule: MapRule, q: QuantParams) -> QuantParams {
+/// Codes for the range that `q` has under `held`.
+fn covering(rule: MapRule, held: MapRule, q: QuantParams) -> QuantParams {
+    let (lo, hi) = held.range();
     let real = |code: i32| (code - q.zero_point) as f32 * q.scale;
-    QuantParams { codes: q.codes, ..rule.cover(real(-128), real(127)) }
+    QuantParams { codes: q.codes, ..rule.cover(real(lo), real(hi)) }
 }
 
 #[cfg(test)]
@@ -39,9 +40,9 @@ mod tests {
 
     #[test]
     fn the_range_stays_and_the_steps_grow() {
-        let rule = MapRule { codes: MapCodes::Affine, bits: 4 };
+        let [rule, held] = [4, 8].map(|bits| MapRule { codes: MapCodes::Affine, bits });
         let covered = |zero_point| {
-            let q = covering(rule, QuantParams { scale: 0.1, zero_point, codes: CodeType::I8 });
+            let q = covering(rule, held, QuantParams { scale: 0.1, zero_point, codes: CodeType::I8 });
             (q.scale, q.zero_point)
         };
         // 0 to 25.5 on 256 codes, then on 16.

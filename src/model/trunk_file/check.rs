@@ -6,6 +6,12 @@ use crate::model::{Fault, printable};
 use crate::op::Op;
 use serde_json::Value;
 
+/// A parser's message, which may quote the file: without control characters, and not endless.
+pub fn shown(error: impl std::fmt::Display) -> String {
+    const MOST_CHARS: usize = 400;
+    error.to_string().chars().map(|c| if c.is_control() { '·' } else { c }).take(MOST_CHARS).collect()
+}
+
 pub fn map_place(name: &str) -> String {
     format!("map '{}'", printable(name))
 }

@@ -15,7 +15,7 @@ pub fn read(bytes: &[u8]) -> Result<TrunkFile, Fault> {
     let mut tensors = Tensors::open(bytes)?;
     let document = document(tensors.document())?;
     check::texts(&document)?;
-    let profile = document.profile.parse().map_err(|e| Fault::unsupported("profile", format!("{e}")))?;
+    let profile = document.profile.parse().map_err(|e| Fault::unsupported("profile", check::shown(e)))?;
     let (graph, layers) = graph(document.graph, &mut tensors)?;
     tensors.finish()?;
     Ok(TrunkFile {
@@ -31,7 +31,7 @@ pub fn read(bytes: &[u8]) -> Result<TrunkFile, Fault> {
 }
 
 fn document(text: &str) -> Result<Document, Fault> {
-    let fault = |e: serde_json::Error| Fault::malformed("document", printable(&e.to_string()));
+    let fault = |e: serde_json::Error| Fault::malformed("document", check::shown(e));
     let Versioned { version } = serde_json::from_str(text).map_err(fault)?;
     if version != VERSION {
         let why = format!("is of version {version}; this program reads {VERSION}: import the source anew");
@@ -80,7 +80,7 @@ fn graph(record: GraphRecord, tensors: &mut Tensors) -> Result<(Graph, BTreeMap<
     if graph.edge(output).producer.is_none() {
         return Err(Fault::malformed("graph output", "is made by no node"));
     }
-    graph.check().map_err(|e| Fault::malformed("graph", printable(&e.to_string())))?;
+    graph.check().map_err(|e| Fault::malformed("graph", e.to_string()))?;
     Ok((graph, layers))
 }
 

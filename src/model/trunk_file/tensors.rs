@@ -1,6 +1,6 @@
 //! The tensors of a trunk file by name, with type and shape checked against what is wanted.
 
-use super::{KEY, SEAL, seal};
+use super::{KEY, SEAL, check, seal};
 use crate::model::{Fault, printable};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::BTreeSet;
@@ -21,12 +21,12 @@ impl<'a> Tensors<'a> {
     pub fn open(bytes: &'a [u8]) -> Result<Self, Fault> {
         let header = |why: String| Fault::malformed("header", why);
         let (_, metadata) = SafeTensors::read_metadata(bytes)
-            .map_err(|e| header(format!("is no safetensors header: {}", printable(&e.to_string()))))?;
+            .map_err(|e| header(format!("is no safetensors header: {}", check::shown(e))))?;
         let document = metadata.metadata().as_ref().and_then(|m| m.get(KEY));
         let document = document.ok_or_else(|| {
             header(format!("has no metadata '{KEY}': a safetensors file, but none that `trunkline import` wrote"))
         })?;
-        let file = SafeTensors::deserialize(bytes).map_err(|e| header(printable(&e.to_string())))?;
+        let file = SafeTensors::deserialize(bytes).map_err(|e| header(check::shown(e)))?;
         let unread = file.names().into_iter().map(String::from).collect();
         let mut tensors = Self { document: document.clone(), file, unread };
         tensors.check_seal()?;
