@@ -17,7 +17,12 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// The recorded runtimes that we know, each with the profile that is its arithmetic.
-const REFERENCES: [(&str, &str); 2] = [("litert_ref", "tflite-ref"), ("tflm", "tflm")];
+const REFERENCES: [(&str, &str); 4] = [
+    ("litert_ref", "tflite-ref"),
+    ("tflm", "tflm"),
+    ("litert_default", "tflite-xnnpack"),
+    ("onnxruntime", "onnxruntime"),
+];
 /// The runtime whose intermediate tensors a layers file holds.
 const LAYERS_REFERENCE: &str = "litert_ref";
 
