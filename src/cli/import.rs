@@ -30,7 +30,7 @@ pub struct Import {
     #[arg(long, value_name = "N", default_value_t = CALIBRATION_IMAGES, value_parser = values::count)]
     calibration_images: usize,
     /// The trunk's arithmetic [default: what the file's format stands for]
-    #[arg(long, value_name = "PROFILE", value_parser = values::profile)]
+    #[arg(long, value_name = "PROFILE", value_parser = values::profile, long_help = values::profile_help("The trunk's arithmetic [default: what the file's format stands for]"))]
     profile: Option<Profile>,
     /// Replace the file if it is there
     #[arg(long)]
@@ -56,11 +56,9 @@ impl Import {
             return Err(Failure::Usage(format!("--out '{out}': a trunk file's name ends in .safetensors")));
         }
         check_place(&self.out, self.force)?;
-        let mut trunk = Trunk::open(&self.trunk, Wanted { input: self.input, classes: None, seed: self.seed })?;
+        let trunk = Trunk::open(&self.trunk, Wanted { input: self.input, classes: None, seed: self.seed })?;
         // An arithmetic decides what calibration may choose.
-        if let Some(profile) = &self.profile {
-            trunk.profile = profile.clone();
-        }
+        let mut trunk = trunk.with_profile(self.profile.clone());
         self.calibrate(&mut trunk)?;
         let file = trunk.to_file()?;
         file.write(&self.out, self.force)?;
