@@ -287,10 +287,10 @@ proptest! {
             let changed = damaged(data, &damage);
             // A tensor of another length, if it can have one.
             let word = dtype.bitsize() / 8;
-            if changed.len() != data.len() && changed.len() % word == 0 {
+            if changed.len() != data.len() && changed.len().is_multiple_of(word) {
                 *shape = vec![changed.len() / word];
             }
-            if changed.len() % word == 0 {
+            if changed.len().is_multiple_of(word) {
                 *data = changed;
             }
         });
