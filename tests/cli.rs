@@ -283,6 +283,26 @@ fn the_json_of_a_run_has_the_agreed_keys() {
     }
 }
 
+/// A narrow accumulator overflows in some layers, and the report says in which.
+#[test]
+fn events_are_told_by_layer() {
+    let narrow = ["--profile", "custom:accumulator=16,overflow=saturate,when=each-add"];
+    let json = trunkline(&quick(&[&narrow[..], &["--format", "json"]].concat())).json();
+    let layers = json["layer_events"].as_array().unwrap();
+    assert!(layers.len() > 8, "{layers:?}");
+    let sum = |key: &str| layers.iter().map(|l| l[key].as_u64().unwrap()).sum::<u64>();
+    for layer in layers {
+        assert_keys(layer, "layer:text op:text outputs:count saturations:count overflows:count", "layer");
+        assert!(layer["overflows"].as_u64() <= layer["outputs"].as_u64(), "{layer}");
+    }
+    assert_eq!(json["data_events"]["overflows"], sum("overflows"));
+    assert!(sum("overflows") > 0, "16 bits should not be enough");
+    let wide = trunkline(&quick(&["--format", "json"])).json();
+    assert_eq!(wide["data_events"]["overflows"], 0);
+    let table = trunkline(&quick(&narrow)).done();
+    assert!(table.contains("data-dependent events by trunk layer"), "{table}");
+}
+
 #[test]
 fn measured_time_is_there_only_when_asked_for() {
     let json = trunkline(&quick(&["--measured", "--format", "json"])).json();
@@ -441,6 +461,9 @@ fn wrong_flags_are_refused_with_what_would_be_right() {
         (&["verify"], &["--golden", "MODEL"]),
         (&["verify", "x.tflite"], &["--golden"]),
         (&["verify", "x.tflite", "--golden", "x.npz", "--profile", "cmsis"], &["cmsis", "tflite-ref, tflm"]),
+        (&["run", "--profile", "int4"], &["int4", "tflite-xnnpack", "nvdla", "custom:"]),
+        (&["run", "--profile", "custom:weights=1"], &["custom:weights=1", "2 to 8"]),
+        (&["account", "--profile", "custom:rounding=up"], &["rounding=up", "half-even"]),
         (&["hw", "show", "abacus"], &["abacus", "h200-sxm", ".toml"]),
         (&["hw", "check", "h200-sxm"], &["h200-sxm", "hw show"]),
         (&["hw", "show"], &["NAME|FILE"]),
