@@ -130,6 +130,7 @@ fn assert_form(text: &str, format: &str, args: &[&str]) {
 fn every_command_speaks_every_form() {
     let scratch = Scratch::new();
     let system = scratch.file("system.toml", system("trunk"));
+    let trunk = scratch.path("trunk.safetensors");
     let mut commands = vec![
         quick(&[]),
         quick(&["--measured", "--compare", "cpu", "--data", "synth:shapes", "--data", "synth:gratings"]),
@@ -143,6 +144,10 @@ fn every_command_speaks_every_form() {
         vec!["hw", "check", &system],
         vec!["devices"],
         vec!["inspect", "resnet26"],
+        [&SWEEP[..], &["--limit", "2"]].concat(),
+        [&SWEEP[..], &["--limit", "2", "--layers"]].concat(),
+        [&IMPORT[..], &["--out", &trunk, "--force"]].concat(),
+        vec!["inspect", &trunk],
     ];
     let model = common::shared(RESNET8).map(|p| p.display().to_string());
     let golden = model.as_ref().map(|m| m.replace(".tflite", ".golden.npz"));
@@ -164,7 +169,7 @@ fn every_command_speaks_every_form() {
 
 #[test]
 fn help_is_there_for_every_command_and_names_what_there_is() {
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 11] = [
         &["run"],
         &["account"],
         &["verify"],
@@ -174,6 +179,8 @@ fn help_is_there_for_every_command_and_names_what_there_is() {
         &["hw", "check"],
         &["devices"],
         &["inspect"],
+        &["import"],
+        &["quant-sweep"],
     ];
     for command in commands {
         let long = trunkline(&[command, &["--help"]].concat()).done();
@@ -182,7 +189,11 @@ fn help_is_there_for_every_command_and_names_what_there_is() {
         trunkline(&[command, &["-h"]].concat()).done();
     }
     let all = trunkline(&["--help"]).done();
-    assert!(["run", "account", "verify", "hw", "devices", "inspect", "Exit codes"].iter().all(|c| all.contains(c)));
+    assert!(
+        ["run", "account", "verify", "hw", "devices", "inspect", "import", "quant-sweep", "Exit codes"]
+            .iter()
+            .all(|c| all.contains(c))
+    );
     let run = trunkline(&["run", "--help"]).done();
     assert!(SCHEMES.iter().all(|s| run.contains(s)), "{run}");
     for word in ["resnet26", "resnet8", "cifar10:DIR", "cifar10-jpeg:", "synth:NAME", "before-each-stage", "half"] {
@@ -271,6 +282,26 @@ fn the_json_of_a_run_has_the_agreed_keys() {
         assert_eq!(json["predicted_equals_observed"], true);
         assert!(json.get("measured").is_none(), "only with --measured");
     }
+}
+
+/// A narrow accumulator overflows in some layers, and the report says in which.
+#[test]
+fn events_are_told_by_layer() {
+    let narrow = ["--profile", "custom:accumulator=16,overflow=saturate,when=each-add"];
+    let json = trunkline(&quick(&[&narrow[..], &["--format", "json"]].concat())).json();
+    let layers = json["layer_events"].as_array().unwrap();
+    assert!(layers.len() > 8, "{layers:?}");
+    let sum = |key: &str| layers.iter().map(|l| l[key].as_u64().unwrap()).sum::<u64>();
+    for layer in layers {
+        assert_keys(layer, "layer:text op:text outputs:count saturations:count overflows:count", "layer");
+        assert!(layer["overflows"].as_u64() <= layer["outputs"].as_u64(), "{layer}");
+    }
+    assert_eq!(json["data_events"]["overflows"], sum("overflows"));
+    assert!(sum("overflows") > 0, "16 bits should not be enough");
+    let wide = trunkline(&quick(&["--format", "json"])).json();
+    assert_eq!(wide["data_events"]["overflows"], 0);
+    let table = trunkline(&quick(&narrow)).done();
+    assert!(table.contains("data-dependent events by trunk layer"), "{table}");
 }
 
 #[test]
@@ -469,9 +500,26 @@ fn wrong_flags_are_refused_with_what_would_be_right() {
         (&["verify"], &["--golden", "MODEL"]),
         (&["verify", "x.tflite"], &["--golden"]),
         (&["verify", "x.tflite", "--golden", "x.npz", "--profile", "cmsis"], &["cmsis", "tflite-ref, tflm"]),
+        (&["run", "--profile", "int4"], &["int4", "tflite-xnnpack", "nvdla", "custom:"]),
+        (&["run", "--profile", "custom:weights=1"], &["custom:weights=1", "2 to 8"]),
+        (&["account", "--profile", "custom:rounding=up"], &["rounding=up", "half-even"]),
         (&["hw", "show", "abacus"], &["abacus", "h200-sxm", ".toml"]),
         (&["hw", "check", "h200-sxm"], &["h200-sxm", "hw show"]),
         (&["hw", "show"], &["NAME|FILE"]),
+        (&["import", "resnet8"], &["--out"]),
+        (&["import", "resnet8", "--out", "trunk.bin"], &["trunk.bin", ".safetensors"]),
+        (&["import", "resnet999", "--out", "t.safetensors"], &["resnet999", "resnet26"]),
+        (&["import", "resnet8", "--out", "t.safetensors", "--calibrate", "clouds"], &["clouds", "cifar10:DIR"]),
+        (&["import", "resnet8", "--out", "t.safetensors", "--calibration-images", "0"], &["at least 1"]),
+        (&["quant-sweep", "--weight-bits", "9"], &["--weight-bits", "2 to 8"]),
+        (&["quant-sweep", "--weight-bits", "4,,8"], &["--weight-bits", "2 to 8"]),
+        (&["quant-sweep", "--accumulator-bits", "8"], &["--accumulator-bits", "16 to 64"]),
+        (&["quant-sweep", "--overflow", "trap"], &["trap", "wrap", "saturate"]),
+        (&["quant-sweep", "--rounding", "up"], &["up", "half-even"]),
+        (&["quant-sweep", "--granularity", "per-row"], &["per-row", "per-channel"]),
+        (&["quant-sweep", "--limit", "0"], &["--limit", "at least 1"]),
+        (&["quant-sweep", "--trunk", "resnet999"], &["resnet999", "resnet26"]),
+        (&["quant-sweep", "--data", "imagenet:/x"], &["imagenet", "cifar10:DIR"]),
         (&["inspect"], &["FILE|ZOO"]),
         (&["inspect", "resnet999"], &["resnet999", "resnet26"]),
         (&["devices", "extra"], &["extra"]),
@@ -479,6 +527,112 @@ fn wrong_flags_are_refused_with_what_would_be_right() {
     for (args, words) in cases {
         trunkline(args).refused(2, words);
     }
+}
+
+// ---- trunk files and what-if ---------------------------------------------------------------------
+
+const IMPORT: [&str; 2] = ["import", "resnet8:width=0.25,input=16"];
+const SWEEP: [&str; 5] = ["quant-sweep", "--trunk", "resnet8:width=0.5,input=16", "--weight-bits", "8,4"];
+
+#[test]
+fn an_imported_trunk_runs_like_its_source() {
+    let scratch = Scratch::new();
+    let out = scratch.path("trunk.safetensors");
+    let imported = trunkline(&["import", "resnet8", "--seed", "3", "--out", &out, "--format", "json"]).json();
+    assert_keys(&imported, "trunk:text trunk_sha256:sha256 bytes:count layers:count weight_codes:count", "import");
+    let inspected = trunkline(&["inspect", &out, "--format", "json"]).json();
+    assert_eq!(inspected["trunk_sha256"], imported["trunk_sha256"]);
+    assert_eq!(inspected["provenance"]["calibration"]["data"], "synth:shapes");
+    let shown = trunkline(&["inspect", &out]).done();
+    for word in ["silicon and registers", imported["trunk_sha256"].as_str().unwrap(), "tflite-ref", "seed 3"] {
+        assert!(shown.contains(word), "{word}: {shown}");
+    }
+    let run = |trunk: &str| {
+        let args = ["run", "--trunk", trunk, "--batch", "2", "--device", "cpu", "--seed", "3", "--format", "json"];
+        let mut report = trunkline(&args).json();
+        // The same things are said, though calibration comes before the fresh head or after it.
+        report["notes"].as_array_mut().unwrap().sort_by_key(Value::to_string);
+        report
+    };
+    assert_eq!(run(&out), run("resnet8"));
+}
+
+#[test]
+fn import_never_replaces_a_file_unasked() {
+    let scratch = Scratch::new();
+    let out = scratch.file("trunk.safetensors", "mine");
+    trunkline(&[&IMPORT[..], &["--out", &out]].concat()).refused(1, &["trunk.safetensors", "--force"]);
+    assert_eq!(fs::read_to_string(&out).unwrap(), "mine");
+    trunkline(&[&IMPORT[..], &["--out", &out, "--force"]].concat()).done();
+    trunkline(&["inspect", &out]).done();
+    assert_eq!(scratch.files().len(), 1, "{:?}", scratch.files());
+    // A trunk file is a model like any other, with scales of its own.
+    let again = scratch.path("again.safetensors");
+    trunkline(&["import", &out, "--out", &again]).done();
+    assert!(fs::read(&out).unwrap() == fs::read(&again).unwrap());
+    trunkline(&["import", &out, "--out", &again, "--force", "--calibrate", "random"]).refused(2, &["scales already"]);
+    trunkline(&["import", &out, "--out", &scratch.path("no/where.safetensors")]).refused(1, &["no folder"]);
+}
+
+#[test]
+fn a_float_file_must_be_told_its_calibration() {
+    let Some(model) = common::shared("models/cifar10_resnets/resnet20_cifar10.onnx") else { return };
+    let (scratch, model) = (Scratch::new(), model.display().to_string());
+    let out = scratch.path("trunk.safetensors");
+    trunkline(&["import", &model, "--out", &out]).refused(2, &["resnet20_cifar10.onnx", "--calibrate"]);
+    assert!(scratch.files().is_empty());
+    trunkline(&["import", &model, "--out", &out, "--calibrate", "random", "--calibration-images", "1"]).done();
+    assert!(trunkline(&["inspect", &out]).done().contains("1 images of random"));
+}
+
+#[test]
+fn a_damaged_trunk_file_is_refused_with_both_hashes() {
+    let scratch = Scratch::new();
+    let out = scratch.path("trunk.safetensors");
+    trunkline(&[&IMPORT[..], &["--out", &out]].concat()).done();
+    let mut bytes = fs::read(&out).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last - 200] ^= 0x10;
+    let changed = scratch.file("changed.safetensors", bytes);
+    for args in [["inspect", &changed].as_slice(), &["run", "--trunk", &changed], &["account", "--trunk", &changed]] {
+        trunkline(args).refused(1, &["changed.safetensors", "contents", "have SHA-256", "when they were written"]);
+    }
+}
+
+#[test]
+fn a_sweep_has_a_row_for_every_arithmetic() {
+    let args = [&SWEEP[..], &["--limit", "2", "--accumulator-bits", "16,32", "--format", "json"]].concat();
+    let json = trunkline(&args).json();
+    assert_eq!((&json["points"], json["rows"].as_array().unwrap().len()), (&4.into(), 4));
+    for row in json["rows"].as_array().unwrap() {
+        assert_keys(
+            row,
+            "weight_bits:count rounding:text float_agreement:number overflows:count saturations:count",
+            "row",
+        );
+        assert!(row.get("layers").is_none(), "only with --layers");
+    }
+    let layers = trunkline(&[&args[..], &["--layers"]].concat()).json();
+    assert_keys(&layers["rows"][0]["layers"][0], "layer:text op:text sqnr_db:number overflows:count", "layer");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_sweep_reports_what_is_finished() {
+    // Hundreds of arithmetics: none of this machine's is fast enough to finish.
+    let bits: Vec<String> = (16..=64).map(|n| n.to_string()).collect();
+    let bits = bits.join(",");
+    let args = ["quant-sweep", "--limit", "8", "--weight-bits", "2,3,4,5,6,7,8", "--accumulator-bits", &bits];
+    let all = [&args[..], &["--rounding", "half-away,half-even,floor", "--format", "json"]].concat();
+    let child = command(&all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(5));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.starts_with("error: interrupted: ") && stderr.contains(" of 1029 "), "{stderr}");
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(json["rows"].as_array().unwrap().len() < 1029);
 }
 
 // ---- wrong files: exit 1 --------------------------------------------------------------------------

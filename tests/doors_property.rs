@@ -12,6 +12,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use trunkline::data::{self, OpenOptions, image::Image, jpeg};
+use trunkline::experiment::trunk::{Trunk, Wanted};
 use trunkline::graph::Graph;
 use trunkline::model::{ModelError, npz::Npz, tflite};
 use trunkline::quant::Profile;
@@ -19,6 +20,7 @@ use trunkline::scheme::{Request, SCHEMES, SchemeSpec, place};
 use trunkline::tensor::Tensor;
 use trunkline::trunk::prepare;
 
+mod sealed;
 mod tiny;
 
 struct Counting;
@@ -200,6 +202,100 @@ fn a_file_cannot_multiply_itself_by_naming_one_buffer_often() {
     let bytes = model.build();
     let error = import(&bytes).unwrap_err().to_string();
     assert!(error.contains("share buffers"), "{error}");
+}
+
+/// What a field of a trunk file may be changed to.
+fn replacement() -> impl Strategy<Value = serde_json::Value> {
+    use serde_json::json;
+    let number = prop_oneof![Just(0i64), Just(1), Just(-1), Just(3), Just(1 << 26), Just(1 << 40), Just(i64::MAX)];
+    prop_oneof![
+        4 => number.prop_map(|n| json!(n)),
+        1 => prop::sample::select(vec![json!(null), json!([]), json!({}), json!(1e300), json!(1e-40), json!("stem")]),
+        1 => prop::sample::select(vec![json!("input"), json!("relu"), json!("add"), json!("s1b1c1"), json!(true)]),
+    ]
+}
+
+/// Replaces leaf number `at` of a document.
+fn replace_leaf(value: &mut serde_json::Value, at: &mut usize, with: &serde_json::Value) {
+    match value {
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|v| replace_leaf(v, at, with)),
+        serde_json::Value::Object(fields) => fields.values_mut().for_each(|v| replace_leaf(v, at, with)),
+        leaf => {
+            if *at == 0 {
+                *leaf = with.clone();
+            }
+            *at = at.wrapping_sub(1);
+        }
+    }
+}
+
+fn leaves(value: &serde_json::Value) -> usize {
+    match value {
+        serde_json::Value::Array(items) => items.iter().map(leaves).sum(),
+        serde_json::Value::Object(fields) => fields.values().map(leaves).sum(),
+        _ => 1,
+    }
+}
+
+/// The bytes of a small trunk file of our own.
+fn trunk_file() -> &'static [u8] {
+    static BYTES: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
+    BYTES.get_or_init(|| {
+        let mut trunk = Trunk::open("resnet8:width=0.125,input=8", Wanted::default()).unwrap();
+        trunk.calibrate_on("random", 1, 0).unwrap();
+        trunk.to_file().unwrap().to_bytes().unwrap()
+    })
+}
+
+fn open_trunk(bytes: &[u8]) -> Result<(), impl std::error::Error + use<>> {
+    let (_folder, path) = folder_with("damaged.safetensors", bytes);
+    justified(bytes.len(), || Trunk::import(&path)).map(|trunk| go_on_with(&trunk.graph))
+}
+
+proptest! {
+    #![proptest_config(config(600))]
+
+    #[test]
+    fn a_damaged_trunk_file_is_an_error(damage in damage()) {
+        let _alone = alone();
+        let bytes = damaged(trunk_file(), &damage);
+        let outcome = open_trunk(&bytes);
+        prop_assert!(outcome.is_err() || bytes == trunk_file(), "no byte of it can change unnoticed");
+        names_the_file(outcome, "damaged.safetensors");
+    }
+
+    #[test]
+    fn a_trunk_file_with_changed_fields_is_an_error_or_a_trunk(
+        changes in prop::collection::vec((any::<usize>(), replacement()), 1..4),
+    ) {
+        let _alone = alone();
+        let bytes = sealed::resealed(trunk_file(), |parts| {
+            let count = leaves(&parts.document);
+            for (at, with) in &changes {
+                replace_leaf(&mut parts.document, &mut (at % count), with);
+            }
+        });
+        names_the_file(open_trunk(&bytes), "damaged.safetensors");
+    }
+
+    #[test]
+    fn a_trunk_file_with_changed_tensors_is_an_error_or_a_trunk(which in any::<usize>(), damage in damage()) {
+        let _alone = alone();
+        let bytes = sealed::resealed(trunk_file(), |parts| {
+            let at = which % parts.tensors.len();
+            let (dtype, shape, data) = parts.tensors.values_mut().nth(at).expect("a tensor");
+            let changed = damaged(data, &damage);
+            // A tensor of another length, if it can have one.
+            let word = dtype.bitsize() / 8;
+            if changed.len() != data.len() && changed.len().is_multiple_of(word) {
+                *shape = vec![changed.len() / word];
+            }
+            if changed.len().is_multiple_of(word) {
+                *data = changed;
+            }
+        });
+        names_the_file(open_trunk(&bytes), "damaged.safetensors");
+    }
 }
 
 fn zipped(members: &[(&str, &[u8])]) -> Vec<u8> {

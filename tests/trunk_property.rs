@@ -207,7 +207,7 @@ fn folded(net: &Net, x: &Tensor<i8>, bias: &[f32], style: RequantStyle) -> Vec<i
     let stats: Vec<Vec<f32>> = (0..4).map(|i| f32s(graph, NodeId(1), i)).collect();
     let (x_q, y_q) = (graph.edge(graph.input).quant.unwrap(), graph.edge(graph.output).quant.unwrap());
     let weights = f32s(graph, NodeId(0), 0);
-    let own = quantise(&weights, conv.out_c);
+    let own = quantise(&weights, conv.out_c, Profile::default().weights());
     let mut y = vec![0i8; x.batch * x.shape.pixels() * conv.out_c];
     for c in 0..conv.out_c {
         let (g, shift) = norm.affine_of(stats[0][c], stats[1][c], stats[2][c], stats[3][c]);

@@ -3,8 +3,10 @@
 use crate::data::DataError;
 use crate::device::DeviceError;
 use crate::experiment::account::AccountError;
+use crate::experiment::quant_sweep::SweepError;
 use crate::experiment::run::ExperimentError;
 use crate::experiment::trunk::TrunkError;
+use crate::experiment::trunk_file::CalibrateError;
 use crate::hw::HwError;
 use crate::model::zoo::ZooError;
 use crate::scheme::SchemeError;
@@ -79,6 +81,16 @@ fn blames_flags(error: &(dyn Error + 'static)) -> bool {
             TrunkError::Zoo(e) => blames_flags(e),
             TrunkError::Unknown { .. } | TrunkError::FixedInput { .. } => true,
             _ => false,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<SweepError>() {
+        return matches!(error, SweepError::Trunk(e) if blames_flags(e));
+    }
+    if let Some(error) = error.downcast_ref::<CalibrateError>() {
+        return match error {
+            CalibrateError::Data(e) => blames_flags(e),
+            CalibrateError::Trunk(e) => blames_flags(e),
+            CalibrateError::Input(_) => false,
         };
     }
     if let Some(error) = error.downcast_ref::<SchemeError>() {

@@ -7,13 +7,15 @@ use crate::experiment::trunk::{Trunk, Wanted};
 use crate::graph::structure::Structure;
 use crate::graph::{Graph, NodeId, ParamKind};
 use crate::report::render::{Section, grouped};
+use crate::report::silicon;
+use crate::trunk::prepare;
 use clap::Args;
 use serde_json::{Value, json};
 
 #[derive(Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Inspect {
-    /// A model file (.tflite or float .onnx), or a network of the zoo
+    /// A model file (.tflite, float .onnx, or a trunk file), or a network of the zoo
     #[arg(value_name = "FILE|ZOO", long_help = values::trunk_help())]
     trunk: String,
     /// Height and width of the input of a zoo network
@@ -29,17 +31,25 @@ impl Inspect {
         let structure = Structure::find(&trunk.graph)?;
         let order = trunk.graph.order()?;
         let layers: Vec<Value> = order.iter().map(|&id| layer(&trunk.graph, id)).collect();
-        let json = json!({
+        let mut json = json!({
             "schema": "trunkline/inspect/1",
             "trunk": trunk.name,
-            "profile": trunk.profile.name(),
+            "profile": trunk.profile.to_string(),
+            "provenance": trunk.provenance,
             "input": trunk.graph.shape(trunk.graph.input),
             "output": trunk.graph.shape(trunk.graph.output),
             "layers": layers,
             "stages": stages(&trunk.graph, &structure),
             "notes": trunk.notes,
         });
-        let sections = [summary(&trunk, &structure), table(&trunk.graph, &order)];
+        let mut sections = vec![summary(&trunk, &structure), table(&trunk.graph, &order)];
+        if trunk.is_calibrated() {
+            let program = prepare(&trunk.graph, &trunk.profile, 8)?;
+            let rows = silicon::rows(&program);
+            sections.push(silicon::section(&program, &trunk.provenance, &rows));
+            json["trunk_sha256"] = silicon::sha256(&program).into();
+            json["silicon"] = serde_json::to_value(&rows)?;
+        }
         self.output.write(&sections, &json, &layers)
     }
 }

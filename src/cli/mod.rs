@@ -9,8 +9,10 @@ mod account;
 mod devices;
 mod failure;
 mod hw;
+mod import;
 mod inspect;
 mod output;
+mod quant_sweep;
 mod run;
 mod values;
 mod verify;
@@ -36,13 +38,17 @@ enum Command {
     Run(run::Run),
     /// Count without executing; or recompute a paper's printed table.
     Account(account::Account),
+    /// What if: accuracy, noise and overflows over widths, rounding and granularity.
+    QuantSweep(quant_sweep::QuantSweep),
     /// Compare a model with recorded outputs, layer by layer, to the bit.
     Verify(verify::Verify),
     /// List, show or check hardware models.
     Hw(hw::Hw),
     /// List the adapter devices of this machine.
     Devices(devices::Devices),
-    /// Show a model's layers, codes and structure.
+    /// Calibrate and freeze a model into our own trunk file.
+    Import(import::Import),
+    /// Show a model's layers, codes, registers and structure.
     Inspect(inspect::Inspect),
 }
 
@@ -52,9 +58,11 @@ pub fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Run(c) => c.execute(),
         Command::Account(c) => c.execute(),
+        Command::QuantSweep(c) => c.execute(),
         Command::Verify(c) => c.execute(),
         Command::Hw(c) => c.execute(),
         Command::Devices(c) => c.execute(),
+        Command::Import(c) => c.execute(),
         Command::Inspect(c) => c.execute(),
     };
     match done {

@@ -1,6 +1,7 @@
 //! What flags may be: their readers, and the lists that `--help` prints.
 
 use crate::data;
+use crate::experiment::trunk_file::RANDOM;
 use crate::model::zoo;
 use crate::quant::{Custom, Profile, ProfileError};
 use crate::quantise::Calibration;
@@ -45,6 +46,27 @@ pub fn tap_bits(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Bits of a weight or of a map's codes.
+pub fn code_bits(text: &str) -> Result<u8, String> {
+    bits(text, 2, 8)
+}
+
+/// Bits of an accumulator.
+pub fn accumulator_bits(text: &str) -> Result<u8, String> {
+    bits(text, 16, 64)
+}
+
+fn bits(text: &str, least: u8, most: u8) -> Result<u8, String> {
+    let read = text.parse().ok().filter(|n| (least..=most).contains(n));
+    read.ok_or_else(|| format!("should be {least} to {most} bits"))
+}
+
+/// A word of a closed list, as it is serialised.
+pub fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    // serde says which words there are.
+    serde_json::from_value(text.into()).map_err(|e| e.to_string())
+}
+
 pub fn profile(text: &str) -> Result<Profile, ProfileError> {
     text.parse()
 }
@@ -68,11 +90,12 @@ pub fn trunk_help() -> String {
         (name, format!("{}, input {} unless told otherwise", n.about, n.default_input))
     });
     let file = ("FILE.tflite".to_string(), "an int8 or uint8 TFLite model".to_string());
+    let own = ("FILE.safetensors".to_string(), "a trunk file that `trunkline import` wrote".to_string());
     let onnx = "FILE.onnx[:normalise=imagenet|centred|signed|unit]".to_string();
     let onnx = (onnx, "a float ONNX model, quantised by us on the first images".to_string());
     listed(
         "The frozen network: a model file, or a network of the zoo with random weights",
-        [file, onnx].into_iter().chain(networks),
+        [file, onnx, own].into_iter().chain(networks),
     )
 }
 
@@ -89,6 +112,12 @@ pub fn scheme_help() -> String {
 pub fn data_help() -> String {
     let sources = data::SOURCES.iter().map(|s| (format!("{}:{}", s.kind, s.argument), s.about.to_string()));
     listed("What to look at; repeat for several tasks, which run one after another", sources)
+}
+
+pub fn calibrate_help() -> String {
+    let sources = data::SOURCES.iter().map(|s| (format!("{}:{}", s.kind, s.argument), s.about.to_string()));
+    let random = (RANDOM.to_string(), "pixels without meaning".to_string());
+    listed("Images that fix the scales of a float model", sources.chain([random]))
 }
 
 pub fn sites_help() -> String {

@@ -3,7 +3,7 @@
 use crate::data::image::Image;
 use crate::quant::{QuantParams, boundary};
 use crate::tensor::{Shape, Tensor};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 #[derive(Debug, Error)]
@@ -15,7 +15,7 @@ pub enum InputError {
 }
 
 /// How pixel values become the network's input.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Preprocess {
     /// The byte is the code: 0 is the lowest code, 255 the highest. What quantised models trained

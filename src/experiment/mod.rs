@@ -5,6 +5,8 @@
 pub mod account;
 pub mod events;
 pub mod input;
+pub mod quant_sweep;
 pub mod run;
 pub mod trunk;
+pub mod trunk_file;
 pub mod verify;

@@ -3,16 +3,17 @@
 use super::account::{Account, AccountError, count};
 use super::events::{LayerEvents, layer_events};
 use super::input::{self, InputError, Preprocess};
-use super::trunk::{Calibrated, Trunk, TrunkError};
+use super::trunk::{Trunk, TrunkError};
 use crate::data::Dataset;
 use crate::data::image::Image;
 use crate::device::{self, Device, DeviceError};
 use crate::graph::{Graph, GraphError};
 use crate::hw::System;
 use crate::ledger::{DataEvent, Event, Ledger, Place};
+use crate::model::trunk_file::Calibrated;
 use crate::plan::macs::{MacCounts, MacRule};
 use crate::plan::tap::{TapPrecision, taps};
-use crate::quant::{Profile, ProfileError};
+use crate::quant::{Arith, Profile, ProfileError};
 use crate::run::{self, Outcome, Prepared, RunError};
 use crate::scheme::{self, BatchNormMode, Request, SchemeError};
 use crate::trunk::{TrunkError as PrepareError, TrunkProgram, prepare};
@@ -205,7 +206,7 @@ pub fn run(mut job: Job, settings: &Settings, progress: &(dyn Fn(usize) + Sync))
         device_kind: info.kind.to_string(),
         outputs_sha256: outputs_sha256(&first),
         trunk_sha256: hex(&trunk.checksum()),
-        calibration: job.trunk.calibrated,
+        calibration: job.trunk.provenance.calibration.clone(),
         accuracy: overall_accuracy(&visual_domains),
         predicted_equals_observed: true,
         visual_domains,
@@ -230,9 +231,13 @@ fn preparation_notes(trunk: &TrunkProgram) -> Option<String> {
     found.then(|| format!("{biases} biases saturated at 32 bits; {constants} channels are constants"))
 }
 
-/// Refuses a system whose chip has widths that the engine does not compute.
+/// Refuses a chip whose widths are not those of int8 profiles. A profile with widths of its own was
+/// asked for by name: it is a question about another chip, and the report says which arithmetic ran.
 fn engine_runs(system: &System, profile: &Profile) -> Result<(), ExperimentError> {
     let (chip, has) = (&system.trunk, profile.arith());
+    if has != Arith::INT8 {
+        return Ok(());
+    }
     let bits = |said: Option<u32>, otherwise: u8| said.map_or(otherwise, |b| b.min(255) as u8);
     let accumulator = bits(chip.arith.accumulator_bits, has.accumulator_bits);
     let weights = bits(chip.weight_bits(), has.weight_bits);

@@ -5,13 +5,13 @@
 use super::input::{NORMALISATIONS, Preprocess};
 use crate::graph::structure::Structure;
 use crate::graph::{Graph, GraphError};
+use crate::model::trunk_file::{Calibrated, Provenance, TrunkFile};
 use crate::model::zoo::{self, ZooError, ZooSpec};
 use crate::model::{ModelError, onnx, tflite};
 use crate::quant::Profile;
 use crate::quantise::{self, Calibration, QuantiseError};
 use crate::scheme;
 use crate::tensor::Tensor;
-use serde::Serialize;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -25,6 +25,8 @@ pub enum TrunkError {
     Graph(#[from] GraphError),
     #[error(transparent)]
     Quantise(#[from] QuantiseError),
+    #[error(transparent)]
+    Prepare(#[from] crate::trunk::TrunkError),
     #[error("trunk '{spec}': no such file, and no network of the zoo, which has {known}")]
     Unknown { spec: String, known: String },
     #[error(
@@ -47,17 +49,10 @@ pub struct Trunk {
     pub preprocess: Preprocess,
     /// How the ranges of a float network are chosen.
     pub calibration: Calibration,
-    /// How they were, once it is calibrated; `None` for a model that came with its scales.
-    pub calibrated: Option<Calibrated>,
+    /// Where it came from, and what fixed its scales.
+    pub provenance: Provenance,
     /// What a reader of the report should know about it.
     pub notes: Vec<String>,
-}
-
-/// Where a trunk's scales come from: with its weights and arithmetic, what its codes depend on.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Calibrated {
-    pub method: Calibration,
-    pub images: usize,
 }
 
 /// What to build a trunk for.
@@ -95,6 +90,9 @@ impl Trunk {
     /// Imports a model file: a quantised one as it is, a float one (`.onnx`) uncalibrated; where the
     /// input is floats, images are normalised like ImageNet's.
     pub fn import(path: &Path) -> Result<Self, TrunkError> {
+        if TrunkFile::is_named_by(path) {
+            return Self::from_file(path);
+        }
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
             return Self::import_float(path, "normalise=imagenet", &path.to_string_lossy());
         }
@@ -103,13 +101,14 @@ impl Trunk {
         let mut notes = imported.notes;
         notes.push("pixels enter as the model's input codes, unchanged".into());
         let profile = imported.default_profile.parse().expect("an importer names a known profile");
+        let provenance = of_file(path, imported.source_sha256);
         Ok(Self {
             name,
             graph: imported.graph,
             profile,
             preprocess: Preprocess::Codes,
             calibration: Calibration::default(),
-            calibrated: None,
+            provenance,
             notes,
         })
     }
@@ -130,13 +129,14 @@ impl Trunk {
             notes.push(format!("pixels are normalised as '{how}'; the file does not say how it was trained"));
         }
         let profile = imported.default_profile.parse().expect("an importer names a known profile");
+        let provenance = of_file(path, imported.source_sha256);
         Ok(Self {
             name: imported.graph.name.clone(),
             graph: imported.graph,
             profile,
             preprocess,
             calibration: Calibration::default(),
-            calibrated: None,
+            provenance,
             notes,
         })
     }
@@ -148,13 +148,14 @@ impl Trunk {
         if spec.width != 1.0 {
             name += &format!(":width={}", spec.width);
         }
+        let provenance = Provenance { source: name.clone(), seed: Some(spec.seed), ..Provenance::default() };
         Ok(Self {
             name,
             graph,
             profile: Profile::default(),
             preprocess: Preprocess::CENTRED,
             calibration: Calibration::default(),
-            calibrated: None,
+            provenance,
             notes,
         })
     }
@@ -191,8 +192,14 @@ impl Trunk {
     /// Fixes the scales of a float network from preprocessed images.
     pub fn calibrate(&mut self, images: &Tensor<f32>) -> Result<(), TrunkError> {
         quantise::calibrate(&mut self.graph, images, self.calibration, self.profile.maps())?;
-        self.calibrated = Some(Calibrated { method: self.calibration, images: images.batch });
+        let (data, method) = ("images that the caller gave".into(), self.calibration.to_string());
+        self.provenance.calibration = Some(Calibrated { data, images: images.batch, seed: 0, method });
         self.notes.push(format!("int8 scales from {} images by {}", images.batch, self.calibration));
         Ok(())
     }
+}
+
+fn of_file(path: &Path, sha256: String) -> Provenance {
+    let source = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    Provenance { source, source_sha256: Some(sha256), ..Provenance::default() }
 }

@@ -68,7 +68,8 @@ pub struct Node {
 }
 
 /// What a parameter is to the accounting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ParamKind {
     Weight,
     Bias,

@@ -15,6 +15,7 @@ use thiserror::Error;
 pub mod npz;
 pub mod onnx;
 pub mod tflite;
+pub mod trunk_file;
 pub mod zoo;
 
 /// A model as it came through a door.

@@ -8,7 +8,8 @@ use crate::quant::convert::Convert;
 use crate::quant::{Clamp, Formula, QuantParams, RequantStyle, Round, onnxruntime, power_of_two};
 
 /// An elementwise function.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "function", rename_all = "kebab-case")]
 pub enum Activation {
     Relu,
     Relu6,

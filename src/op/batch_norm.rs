@@ -5,7 +5,7 @@ use crate::tensor::{Shape, Tensor};
 use rayon::prelude::*;
 
 /// Attributes of a batch norm over `channels`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct BatchNorm {
     pub channels: usize,
     pub epsilon: f32,

@@ -8,7 +8,7 @@ use crate::units::Macs;
 use rayon::prelude::*;
 
 /// Attributes of a convolution. Weights are `[out_c][kh][kw][in_c / groups]` (OHWI).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Conv2d {
     pub in_c: usize,
     pub out_c: usize,

@@ -7,7 +7,7 @@ use crate::units::Macs;
 use rayon::prelude::*;
 
 /// Attributes of a linear layer. Weights are `[out][in]`, the input is flattened in NHWC order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Linear {
     pub inputs: usize,
     pub outputs: usize,

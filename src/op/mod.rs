@@ -6,6 +6,7 @@
 //! that it lowers to (`kernel`).
 
 use crate::tensor::Shape;
+use serde::{Deserialize, Serialize};
 
 pub mod activation;
 pub mod add;
@@ -43,7 +44,8 @@ pub use transpose::Transpose;
 pub use upsample::Upsample;
 
 /// One operation. Every variant's rules live in the file of its name.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Op {
     /// 2-D convolution, grouped or not; parameters: weight `[out][kh][kw][in/groups]`, optional bias `[out]`.
     Conv2d(Conv2d),

@@ -3,7 +3,7 @@
 use crate::tensor::{Shape, Tensor};
 
 /// How many zero positions to add: top, left, bottom, right, and channels before and after.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Pad {
     pub space: [usize; 4],
     pub channels: [usize; 2],

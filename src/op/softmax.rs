@@ -7,7 +7,7 @@ use crate::tensor::Tensor;
 use rayon::prelude::*;
 
 /// Attributes of a softmax: `exp(beta * x)` normalised over channels.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Softmax {
     pub beta: f32,
 }
@@ -23,6 +23,7 @@ const MOST_CHANNELS: usize = (1 << SUM_BITS) - 1;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Int8 {
     Tflite(Fixed),
+    Optimised(Lookup),
     Onnxruntime(onnxruntime::Softmax),
 }
 
@@ -35,6 +36,23 @@ pub struct Fixed {
     smallest: i32,
 }
 
+/// The form of TensorFlow Lite's optimised kernels, which run where a delegate does not: a table of
+/// f32 exponentials, a product with the reciprocal of their sum, rounded half away.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lookup {
+    /// For differences -255 to 0 to the largest code.
+    exponentials: Vec<f32>,
+    output: QuantParams,
+}
+
+impl Lookup {
+    fn new(softmax: Softmax, x: &QuantParams, y: &QuantParams) -> Self {
+        let rate = -x.scale * softmax.beta;
+        let exponential = |d: i32| f64::from(rate * d as f32).exp() as f32;
+        Self { exponentials: (0..=255).rev().map(exponential).collect(), output: *y }
+    }
+}
+
 impl Int8 {
     pub fn new(
         softmax: Softmax,
@@ -45,6 +63,7 @@ impl Int8 {
     ) -> Result<Self, String> {
         Ok(match formula.into() {
             Formula::Onnxruntime => Int8::Onnxruntime(onnxruntime::Softmax::new(softmax.beta, x, y)),
+            Formula::Xnnpack => Int8::Optimised(Lookup::new(softmax, x, y)),
             other => Int8::Tflite(Fixed::new(softmax, other.style(), x, channels, y)?),
         })
     }
@@ -53,6 +72,10 @@ impl Int8 {
     pub fn words(&self) -> Vec<i32> {
         match self {
             Int8::Tflite(p) => vec![p.multiplier.mantissa, p.multiplier.shift],
+            Int8::Optimised(p) => {
+                let exponentials = p.exponentials.iter().map(|e| e.to_bits() as i32);
+                exponentials.chain([p.output.scale.to_bits() as i32, p.output.zero_point]).collect()
+            }
             Int8::Onnxruntime(p) => p.words(),
         }
     }
@@ -100,6 +123,7 @@ pub fn int8(x: &Tensor<i8>, p: &Int8) -> (Tensor<i8>, Counts) {
     let rows = y.data.par_chunks_mut(channels).zip(x.data.par_chunks(channels));
     let counts = match p {
         Int8::Tflite(p) => rows.map(|(y, x)| fixed_row(x, p, y)).sum(),
+        Int8::Optimised(p) => rows.map(|(y, x)| lookup_row(x, p, y)).sum(),
         Int8::Onnxruntime(p) => rows.map(|(y, x)| float_row(x, p, y)).sum(),
     };
     (y, counts)
@@ -127,6 +151,21 @@ fn float_row(x: &[i8], p: &onnxruntime::Softmax, y: &mut [i8]) -> Counts {
     let sum: f32 = x.iter().map(|&q| exponential(q)).sum();
     for (code, &q) in y.iter_mut().zip(x) {
         let (clamped, saturated) = Clamp::INT8.apply(p.value(exponential(q), sum));
+        *code = clamped;
+        counts.saturations += u64::from(saturated);
+    }
+    counts
+}
+
+fn lookup_row(x: &[i8], p: &Lookup, y: &mut [i8]) -> Counts {
+    let mut counts = Counts::default();
+    let largest = x.iter().copied().max().map_or(0, i32::from);
+    let exponential = |q: i8| p.exponentials[(255 + i32::from(q) - largest) as usize];
+    let sum = x.iter().fold(0.0f32, |sum, &q| sum + exponential(q));
+    let inverse = 1.0 / (sum * p.output.scale);
+    for (code, &q) in y.iter_mut().zip(x) {
+        let share = (exponential(q) * inverse).round() as i32;
+        let (clamped, saturated) = Clamp::INT8.apply(share.saturating_add(p.output.zero_point));
         *code = clamped;
         counts.saturations += u64::from(saturated);
     }

@@ -4,7 +4,7 @@ use crate::tensor::{Shape, Tensor};
 
 /// A permutation of height (0), width (1) and channels (2): the output's axis `i` is the input's
 /// axis `order[i]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Transpose {
     pub order: [usize; 3],
 }

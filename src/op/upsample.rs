@@ -5,7 +5,7 @@
 use crate::tensor::{Shape, Tensor};
 
 /// What lies between the input's positions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Between {
     /// The position before: nearest-neighbour enlargement, h·w becomes (h·f)·(w·g).
     Repeated,
@@ -14,7 +14,7 @@ pub enum Between {
 }
 
 /// An enlargement; `factor` is that of height and width.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Upsample {
     pub factor: [usize; 2],
     pub between: Between,

@@ -69,7 +69,7 @@ impl Accumulator {
             When::EachTile(n) => {
                 for (i, product) in products.enumerate() {
                     running.value += product;
-                    if (i + 1) % n.max(1) as usize == 0 {
+                    if (i + 1).is_multiple_of(n.max(1) as usize) {
                         self.cut(&mut running);
                     }
                 }

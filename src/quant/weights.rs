@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn narrow_and_power_of_two_weights_use_the_range_they_have() {
-        let w = quantise(&[0.5, -1.0, 3.0, 7.0], 2, WeightRule { bits: 4, ..INT8 });
+        let w = quantise(&[0.6, -1.0, 3.0, 7.0], 2, WeightRule { bits: 4, ..INT8 });
         assert_eq!((w.scales, w.codes), (vec![1.0 / 7.0, 1.0], vec![4, -7, 3, 7]));
         let rule = WeightRule { bits: 8, granularity: Granularity::PerTensor, power_of_two: true };
         let w = quantise(&[0.5, -1.0, 0.25, 1.0], 2, rule);

@@ -1,5 +1,7 @@
 //! Tables, JSON, CSV.
 
 pub mod paper;
+pub mod quant_sweep;
 pub mod render;
 pub mod run;
+pub mod silicon;

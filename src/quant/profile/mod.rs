@@ -37,7 +37,7 @@ pub enum Formula {
     Tflite(RequantStyle),
     /// ONNX Runtime's, in f32.
     Onnxruntime,
-    /// XNNPACK's integer sums and conversions.
+    /// XNNPACK's integer sums and conversions, and the optimised softmax.
     Xnnpack,
     /// Shifts and half-up rounding only, as in Xilinx DPUs.
     PowerOfTwo,
@@ -68,6 +68,8 @@ impl From<RequantStyle> for Formula {
 enum Maker {
     /// TensorFlow Lite's, in the profile's own styles.
     Tflite,
+    /// The same, but the softmax of the optimised kernels.
+    Optimised,
     Xnnpack,
     Onnxruntime,
     PowerOfTwo,
@@ -186,9 +188,10 @@ impl Profile {
         let scaled = matches!(kind, OpKind::Add | OpKind::LeakyRelu | OpKind::Requantise);
         match self.rules.maker {
             Maker::Onnxruntime => Formula::Onnxruntime,
+            Maker::Xnnpack | Maker::Optimised if kind == OpKind::Softmax => Formula::Xnnpack,
             // No chip has exponentials: its processor runs TensorFlow Lite's softmax.
             _ if kind == OpKind::Softmax => Formula::Tflite(RequantStyle::GemmlowpDouble),
-            Maker::Tflite => Formula::Tflite(self.style(kind)),
+            Maker::Tflite | Maker::Optimised => Formula::Tflite(self.style(kind)),
             Maker::Xnnpack if scaled => Formula::Xnnpack,
             Maker::Xnnpack => Formula::Tflite(self.style(kind)),
             Maker::PowerOfTwo => Formula::PowerOfTwo,

@@ -31,13 +31,14 @@ const TFLITE_REF: Rules = Rules {
 const TFLITE_X86: Rules = Rules {
     name: "tflite-x86",
     about: "TensorFlow Lite's optimised x86 kernels without a delegate",
+    maker: Maker::Optimised,
     exceptions: &[(OpKind::Conv2d, RequantStyle::Ruy), (OpKind::Linear, RequantStyle::Ruy)],
     ..TFLM
 };
 
 /// Measured on LiteRT 2.3.0. The delegate takes convolutions, linear layers, sums, products, means,
-/// leaky ReLUs and requantisations; average pools, softmax and other functions fall back to kernels
-/// that agree with the reference.
+/// leaky ReLUs and requantisations; the optimised softmax has a form of its own; average pools and
+/// other functions fall back to kernels that agree with the reference.
 const TFLITE_XNNPACK: Rules = Rules {
     name: "tflite-xnnpack",
     about: "LiteRT's default: the XNNPACK delegate, and what it leaves to other kernels",
