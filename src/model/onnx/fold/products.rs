@@ -98,7 +98,11 @@ fn bias(fold: &Fold, position: usize, channels: usize) -> Result<Option<Vec<f64>
 
 /// Codes minus their zero points, of which there is one, or one per index of `axis`.
 fn centred(fold: &Fold, codes: usize, zero_points: usize, axis: usize) -> Result<Vec<i64>, Fault> {
-    let (dims, codes) = (&fold.at(codes)?.dims, fold.integers(codes)?);
+    let (element, dims, codes) = (fold.at(codes)?.element, &fold.at(codes)?.dims, fold.integers(codes)?);
+    let same = fold.get(zero_points).is_none_or(|z| z.element == element);
+    if !same || !matches!(element, Element::Uint8 | Element::Int8) {
+        return Err(fold.step.malformed("has codes, or a zero point, of other than one 8-bit type"));
+    }
     let zero_points = if fold.get(zero_points).is_some() { fold.integers(zero_points)? } else { &[0] };
     let zero = per_index(fold, dims, axis, zero_points.len())?;
     Ok(codes.iter().enumerate().map(|(i, &q)| q - zero_points[zero(i)]).collect())
@@ -136,7 +140,7 @@ pub fn qlinear_conv(fold: &mut Fold) -> Result<Constant, Fault> {
         if bias.len() != conv.y[1] {
             return Err(fold.step.malformed(format!("has {} biases for {} channels", bias.len(), conv.y[1])));
         }
-        sums.iter_mut().enumerate().for_each(|(i, sum)| *sum += bias[conv.channel(i)]);
+        sums.iter_mut().enumerate().for_each(|(i, sum)| *sum = sum.saturating_add(bias[conv.channel(i)]));
     }
     requantised(fold, conv.y.to_vec(), 1, sums)
 }
