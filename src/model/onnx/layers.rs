@@ -27,7 +27,7 @@ pub fn conv_map(
     weight: &Constant,
     bias: Option<&Constant>,
 ) -> Result<Map, Fault> {
-    let input = super::maps::map4(step, input)?;
+    let input = input.four(step)?;
     let shape = importer.shape(input);
     let &[out_c, per_group, kh, kw] = &weight.dims[..] else {
         let why = format!("has weights of dimensions {:?}; only 2-D convolutions (four) are done", weight.dims);

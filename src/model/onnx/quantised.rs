@@ -255,11 +255,11 @@ fn unary<'a>(
 }
 
 pub fn average_pool<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fault> {
-    unary(importer, step, |importer, input| maps::average_pool_map(importer, step, maps::map4(step, input)?))
+    unary(importer, step, |importer, input| maps::average_pool_map(importer, step, input.four(step)?))
 }
 
 pub fn global_average_pool<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fault> {
-    unary(importer, step, |importer, input| importer.apply(step, Op::Mean, &[maps::map4(step, input)?], View::Map))
+    unary(importer, step, |importer, input| importer.apply(step, Op::Mean, &[input.four(step)?], View::Map))
 }
 
 pub fn activation<'a>(importer: &mut Importer<'a>, step: &Step<'a>, activation: Activation) -> Result<(), Fault> {

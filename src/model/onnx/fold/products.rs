@@ -122,13 +122,13 @@ fn per_index(fold: &Fold, dims: &[usize], axis: usize, count: usize) -> Result<i
 pub fn conv_integer(fold: &mut Fold) -> Result<Constant, Fault> {
     let conv = Convolution::read(fold, 0, 1)?;
     let sums = conv.run(&centred(fold, 0, 2, usize::MAX - 1)?, &centred(fold, 1, 3, 0)?);
-    accumulators(fold, conv.y.to_vec(), sums)
+    Ok(accumulators(conv.y.to_vec(), sums))
 }
 
 /// Sums that a 32-bit accumulator holds (wrapped if need be, as it does).
-fn accumulators(_: &Fold, dims: Vec<usize>, sums: Vec<i64>) -> Result<Constant, Fault> {
+fn accumulators(dims: Vec<usize>, sums: Vec<i64>) -> Constant {
     let wrapped = sums.into_iter().map(|sum| i64::from(sum as i32)).collect();
-    Ok(Constant::new(dims, Element::Int32, Values::Integer(wrapped)))
+    Constant::new(dims, Element::Int32, Values::Integer(wrapped))
 }
 
 /// x, its coding, w, its coding, y's coding, bias.
@@ -238,7 +238,7 @@ pub fn matmul_integer(fold: &mut Fold) -> Result<Constant, Fault> {
     let product = Product::read(fold, 0, 1)?;
     let (a_axis, b_axis) = (fold.at(0)?.dims.len().saturating_sub(2), fold.at(1)?.dims.len().saturating_sub(1));
     let sums = product.run(&centred(fold, 0, 2, a_axis)?, &centred(fold, 1, 3, b_axis)?);
-    accumulators(fold, product.dims(), sums)
+    Ok(accumulators(product.dims(), sums))
 }
 
 /// a, its coding, b, its coding, y's coding.
