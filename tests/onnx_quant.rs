@@ -36,7 +36,7 @@ fn another_arithmetic_is_told_apart() {
         ParamValue::I8 { codes, .. } => Some(codes),
         _ => None,
     });
-    weight.unwrap()[0] ^= 0x40;
+    weight.unwrap().iter_mut().for_each(|code| *code ^= 0x40);
     let profile: Profile = "onnxruntime".parse().unwrap();
     let verdicts = verify(&changed, &path.with_extension("golden.npz"), Some(&profile)).unwrap();
     let first = verdicts[0].first.as_ref().expect("a changed weight shows");
