@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 #[derive(Args)]
 pub struct Verify {
-    /// The model file (.tflite)
+    /// The model file (.tflite, .onnx)
     model: PathBuf,
     /// Recorded inputs and outputs (.npz); beside X.golden.npz, X.golden_layers.npz is used too
     #[arg(long, value_name = "FILE")]

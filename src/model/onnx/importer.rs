@@ -55,6 +55,14 @@ impl Map {
     pub fn real(edge: EdgeId, view: View) -> Self {
         Self { edge, view, form: Form::Real }
     }
+
+    /// The map, which must be N×C×H×W.
+    pub fn four(self, step: &Step) -> Result<Self, Fault> {
+        match self.view {
+            View::Map => Ok(self),
+            View::Flat(_) => Err(step.unsupported("works on a flattened map; only N×C×H×W is done here")),
+        }
+    }
 }
 
 /// What a name stands for.
@@ -255,17 +263,12 @@ impl<'a> Importer<'a> {
 
     /// The map on input `position`, which must be N×C×H×W.
     pub fn map4(&self, step: &Step, position: usize) -> Result<Map, Fault> {
-        let map = self.map(step, position)?;
-        match map.view {
-            View::Map => Ok(map),
-            View::Flat(_) => Err(flattened(step)),
-        }
+        self.map(step, position)?.four(step)
     }
 
     /// The N×C×H×W map on input `position` of an operator that moves codes or values alike.
     pub fn moved_map4(&self, step: &Step, position: usize) -> Result<Map, Fault> {
-        let map = self.moved_map(step, position)?;
-        if map.view == View::Map { Ok(map) } else { Err(flattened(step)) }
+        self.moved_map(step, position)?.four(step)
     }
 
     /// The map on input `position` of an operator that moves codes or values alike.
@@ -398,8 +401,4 @@ impl<'a> Importer<'a> {
     pub fn define_input(&mut self, name: &'a str, map: Map) {
         self.values.insert(name, Value::Map(map));
     }
-}
-
-fn flattened(step: &Step) -> Fault {
-    step.unsupported("works on a flattened map; only N×C×H×W is done here")
 }

@@ -27,7 +27,7 @@ pub fn conv_map(
     weight: &Constant,
     bias: Option<&Constant>,
 ) -> Result<Map, Fault> {
-    let input = super::maps::map4(step, input)?;
+    let input = input.four(step)?;
     let shape = importer.shape(input);
     let &[out_c, per_group, kh, kw] = &weight.dims[..] else {
         let why = format!("has weights of dimensions {:?}; only 2-D convolutions (four) are done", weight.dims);
@@ -158,7 +158,7 @@ pub fn affine<'a>(importer: &mut Importer<'a>, step: &Step<'a>, map: usize, time
     let rank = if input.view == View::Map { 4 } else { 2 };
     // ONNX lines dimensions up from the last; before opset 7 an attribute says where they begin.
     let channel_axis = match step.attribute("axis") {
-        Some(axis) if step.opset < 7 => usize::try_from(1 - from_first(axis.i, rank as i64)).ok(),
+        Some(_) if step.opset < 7 => usize::try_from(1 - from_first(step.integer("axis", 0)?, rank as i64)).ok(),
         _ => (constant.dims.len() + 1).checked_sub(rank),
     };
     let one_per_channel = constant.dims.iter().enumerate().all(|(i, &d)| d == 1 || Some(i) == channel_axis);

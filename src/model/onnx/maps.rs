@@ -92,14 +92,6 @@ pub fn binary<'a>(importer: &mut Importer<'a>, step: &Step<'a>, op: Op) -> Resul
     importer.emit(step, op, &maps, maps[0].view)
 }
 
-/// A map that must be N×C×H×W.
-pub fn map4(step: &Step, map: Map) -> Result<Map, Fault> {
-    match map.view {
-        View::Map => Ok(map),
-        View::Flat(_) => Err(step.unsupported("works on a flattened map; only N×C×H×W is done here")),
-    }
-}
-
 /// The position of the map if the other operand is a constant.
 fn beside_constant(importer: &Importer, step: &Step) -> Option<usize> {
     (0..2).find(|&map| importer.is_constant(step, 1 - map))

@@ -219,6 +219,9 @@ fn run<'a>(importer: &mut Importer<'a>, file: &'a proto::Graph, opset: i64) -> R
 
 /// In a quantised network, every map between steps has codes: a float one would be the trunk's guess.
 fn every_map_is_rounded(graph: &Graph) -> Result<(), Fault> {
+    if graph.edge(graph.input).quant.is_none() {
+        return Err(Fault::unsupported("input", "is read as floats; a quantised network begins with a QuantizeLinear"));
+    }
     for id in graph.node_ids() {
         let node = graph.node(id);
         if graph.edge(node.output).quant.is_some() {

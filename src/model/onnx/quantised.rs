@@ -114,6 +114,9 @@ pub fn with_coding(
     let Values::Integer(values) = &codes.values else {
         return Err(step.malformed("dequantises floats"));
     };
+    if !matches!(codes.element, Element::Uint8 | Element::Int8 | Element::Uint16 | Element::Int16 | Element::Int32) {
+        return Err(step.malformed(format!("dequantises {}", codes.element.name())));
+    }
     if step.integer("block_size", 0)? != 0 {
         return Err(step.unsupported("has blocks of weights with one scale each; one scale per channel is done"));
     }
@@ -124,6 +127,9 @@ pub fn with_coding(
     };
     if zero_points.len() != scales.len() || scales.is_empty() {
         return Err(step.malformed(format!("has {} scales but {} zero points", scales.len(), zero_points.len())));
+    }
+    if zero_points.iter().any(|z| !codes.element.range().contains(z)) {
+        return Err(step.malformed(format!("has a zero point that is no {}", codes.element.name())));
     }
     let rank = codes.dims.len() as i64;
     let axis = if axis < 0 { axis + rank } else { axis };
@@ -249,11 +255,11 @@ fn unary<'a>(
 }
 
 pub fn average_pool<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fault> {
-    unary(importer, step, |importer, input| maps::average_pool_map(importer, step, maps::map4(step, input)?))
+    unary(importer, step, |importer, input| maps::average_pool_map(importer, step, input.four(step)?))
 }
 
 pub fn global_average_pool<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fault> {
-    unary(importer, step, |importer, input| importer.apply(step, Op::Mean, &[maps::map4(step, input)?], View::Map))
+    unary(importer, step, |importer, input| importer.apply(step, Op::Mean, &[input.four(step)?], View::Map))
 }
 
 pub fn activation<'a>(importer: &mut Importer<'a>, step: &Step<'a>, activation: Activation) -> Result<(), Fault> {

@@ -3,10 +3,11 @@
 //! Enlargement is nearest-neighbour by whole factors; ConvTranspose is a convolution of the map with
 //! zeros between its positions, by the filters turned around.
 
-use super::importer::{Importer, Map, Step, Value, View, is_sound};
+use super::importer::{Importer, Map, Step, Value, View};
 use super::layers;
 use super::tensor::Constant;
 use super::weights;
+use crate::graph::MAX_MAP_ELEMENTS;
 use crate::model::Fault;
 use crate::op::upsample::Between;
 use crate::op::{Conv2d, Op, Transpose, Upsample};
@@ -41,8 +42,9 @@ pub fn resize<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fa
     let after = size_after(importer, step, before)?;
     let whole = |i: usize| (after[i] % before[i] == 0).then_some(after[i] / before[i]);
     let factors = [0, 1, 2, 3].map(whole);
-    let ([Some(1), Some(1), Some(h), Some(w)], true) = (factors, is_sound(Shape::new(after[2], after[3], shape.c)))
-    else {
+    let elements = Shape::new(after[2], after[3], shape.c).checked_elements();
+    let fits = elements.is_some_and(|n| n <= MAX_MAP_ELEMENTS);
+    let ([Some(1), Some(1), Some(h), Some(w)], true) = (factors, fits) else {
         return Err(step.unsupported(format!(
             "resizes {before:?} to {after:?}; only height and width are enlarged, by whole factors"
         )));

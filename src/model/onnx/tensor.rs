@@ -218,7 +218,7 @@ impl Constant {
     }
 
     /// `(q - z) · s`: an integer subtraction and one f32 multiplication.
-    fn dequantised(&self, codes: &[i64], coding: &Coding) -> Vec<f32> {
+    pub fn dequantised(&self, codes: &[i64], coding: &Coding) -> Vec<f32> {
         if codes.is_empty() {
             return vec![];
         }

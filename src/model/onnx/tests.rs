@@ -423,7 +423,7 @@ fn enlargements_are_whole_and_transposed_convolutions_spread_their_map() {
     assert!(resize(1.5, &[]).refusal().contains("whole factors"));
     assert!(resize(2.0, &[text("mode", "linear")]).refusal().contains("only nearest"));
     let corners = text("coordinate_transformation_mode", "align_corners");
-    assert!(resize(2.0, &[corners]).refusal().contains("does not repeat"));
+    assert!(resize(2.0, &[corners, text("nearest_mode", "floor")]).refusal().contains("does not repeat"));
     let model = |pads: &[i64]| {
         let attributes = [ints("strides", &[2, 2]), ints("pads", pads), ints("output_padding", &[1, 1])];
         Model::new(&[1, 2, 3, 3]).floats("w", &[2, 5, 3, 3], &[0.5; 90]).node(

@@ -50,13 +50,8 @@ pub fn read(
     if zero_points.iter().all(|z| *z == zero_points[0]) {
         zero_points.truncate(1);
     }
-    let value = coded(step, codes, coding.scales.clone(), zero_points)?;
-    Ok(Weights { value, scales: coding.scales.clone() })
-}
-
-#[rustfmt::skip]
-fn coded(_step: &Step, codes: Vec<i8>, scales: Vec<f32>, zero_points: Vec<i32>) -> Result<ParamValue, Fault> {
-    Ok(ParamValue::I8 { codes, scales, zero_points })
+    let scales = coding.scales.clone();
+    Ok(Weights { value: ParamValue::I8 { codes, scales: scales.clone(), zero_points }, scales })
 }
 
 fn check_axis(step: &Step, coding: &Coding, axis: usize) -> Result<(), Fault> {

@@ -182,8 +182,8 @@ impl Constant {
                 }
                 picked
             }
-            Values::Integer(_) => {
-                let values = self.floats().map(|v| v.into_owned()).unwrap_or_default();
+            Values::Integer(codes) => {
+                let values = self.coding.as_ref().map_or(vec![], |coding| self.dequantised(codes, coding));
                 Self::float(dims, order.map(|i| values[i]).collect())
             }
         }

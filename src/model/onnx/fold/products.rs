@@ -98,7 +98,11 @@ fn bias(fold: &Fold, position: usize, channels: usize) -> Result<Option<Vec<f64>
 
 /// Codes minus their zero points, of which there is one, or one per index of `axis`.
 fn centred(fold: &Fold, codes: usize, zero_points: usize, axis: usize) -> Result<Vec<i64>, Fault> {
-    let (dims, codes) = (&fold.at(codes)?.dims, fold.integers(codes)?);
+    let (element, dims, codes) = (fold.at(codes)?.element, &fold.at(codes)?.dims, fold.integers(codes)?);
+    let same = fold.get(zero_points).is_none_or(|z| z.element == element);
+    if !same || !matches!(element, Element::Uint8 | Element::Int8) {
+        return Err(fold.step.malformed("has codes, or a zero point, of other than one 8-bit type"));
+    }
     let zero_points = if fold.get(zero_points).is_some() { fold.integers(zero_points)? } else { &[0] };
     let zero = per_index(fold, dims, axis, zero_points.len())?;
     Ok(codes.iter().enumerate().map(|(i, &q)| q - zero_points[zero(i)]).collect())
@@ -118,13 +122,13 @@ fn per_index(fold: &Fold, dims: &[usize], axis: usize, count: usize) -> Result<i
 pub fn conv_integer(fold: &mut Fold) -> Result<Constant, Fault> {
     let conv = Convolution::read(fold, 0, 1)?;
     let sums = conv.run(&centred(fold, 0, 2, usize::MAX - 1)?, &centred(fold, 1, 3, 0)?);
-    accumulators(fold, conv.y.to_vec(), sums)
+    Ok(accumulators(conv.y.to_vec(), sums))
 }
 
 /// Sums that a 32-bit accumulator holds (wrapped if need be, as it does).
-fn accumulators(_: &Fold, dims: Vec<usize>, sums: Vec<i64>) -> Result<Constant, Fault> {
+fn accumulators(dims: Vec<usize>, sums: Vec<i64>) -> Constant {
     let wrapped = sums.into_iter().map(|sum| i64::from(sum as i32)).collect();
-    Ok(Constant::new(dims, Element::Int32, Values::Integer(wrapped)))
+    Constant::new(dims, Element::Int32, Values::Integer(wrapped))
 }
 
 /// x, its coding, w, its coding, y's coding, bias.
@@ -136,7 +140,7 @@ pub fn qlinear_conv(fold: &mut Fold) -> Result<Constant, Fault> {
         if bias.len() != conv.y[1] {
             return Err(fold.step.malformed(format!("has {} biases for {} channels", bias.len(), conv.y[1])));
         }
-        sums.iter_mut().enumerate().for_each(|(i, sum)| *sum += bias[conv.channel(i)]);
+        sums.iter_mut().enumerate().for_each(|(i, sum)| *sum = sum.saturating_add(bias[conv.channel(i)]));
     }
     requantised(fold, conv.y.to_vec(), 1, sums)
 }
@@ -234,7 +238,7 @@ pub fn matmul_integer(fold: &mut Fold) -> Result<Constant, Fault> {
     let product = Product::read(fold, 0, 1)?;
     let (a_axis, b_axis) = (fold.at(0)?.dims.len().saturating_sub(2), fold.at(1)?.dims.len().saturating_sub(1));
     let sums = product.run(&centred(fold, 0, 2, a_axis)?, &centred(fold, 1, 3, b_axis)?);
-    accumulators(fold, product.dims(), sums)
+    Ok(accumulators(product.dims(), sums))
 }
 
 /// a, its coding, b, its coding, y's coding.
