@@ -1,7 +1,8 @@
 //! Runs a model on recorded inputs and compares recorded outputs, and every recorded layer.
 //!
 //! A golden file holds `inputs` and one array per reference runtime; `X.golden_layers.npz` beside
-//! `X.golden.npz` holds the intermediate tensors of one of them, keyed `in{i}_op{k}_{OP}_t{tensor}`.
+//! `X.golden.npz` holds the intermediate tensors of the first of them in the order of `REFERENCES`,
+//! keyed `in{i}_op{k}_{OP}_t{tensor}`.
 
 use super::trunk::Trunk;
 use crate::graph::EdgeId;
@@ -18,8 +19,6 @@ use thiserror::Error;
 
 /// The recorded runtimes that we know, each with the profile that is its arithmetic.
 const REFERENCES: [(&str, &str); 2] = [("litert_ref", "tflite-ref"), ("tflm", "tflm")];
-/// The runtime whose intermediate tensors a layers file holds.
-const LAYERS_REFERENCE: &str = "litert_ref";
 
 #[derive(Debug, Error)]
 pub enum VerifyError {
@@ -81,6 +80,7 @@ pub fn verify(model: &Trunk, golden: &Path, profile: Option<&Profile>) -> Result
         return Err(VerifyError::NoReference { file: golden.into() });
     }
     let inputs = codes(model, golden, &mut npz, "inputs", model.graph.input)?;
+    let layers_of = held[0].0;
     let mut layers = layers_file(golden).map(|p| Npz::open(&p).map(|n| (p, n))).transpose()?;
     let mut verdicts = Vec::new();
     for (reference, profile) in chosen {
@@ -99,7 +99,7 @@ pub fn verify(model: &Trunk, golden: &Path, profile: Option<&Profile>) -> Result
             differing: 0,
             first: None,
         };
-        if let Some((path, layers)) = layers.as_mut().filter(|_| reference == LAYERS_REFERENCE) {
+        if let Some((path, layers)) = layers.as_mut().filter(|_| reference == layers_of) {
             compare_layers(model, &program, &inputs, path, layers, &mut verdict)?;
         }
         compare_outputs(model, &program, &inputs, &recorded, &mut verdict)?;
