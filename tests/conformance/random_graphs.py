@@ -184,6 +184,9 @@ class Network:
         spread = self.spread[self.at]
         name = self.pick(["LOGISTIC", "TANH", "LEAKY_RELU", "RELU", "RELU6"] if self.legacy else
                          ["LOGISTIC", "TANH", "HARD_SWISH", "HARD_SWISH", "LEAKY_RELU", "LEAKY_RELU", "RELU", "RELU6"])
+        # With steps this coarse TFLite-Micro's TANH overflows (it gives -128 for every input).
+        if name in ("LOGISTIC", "TANH") and self.tflite.scale(self.at) > 1:
+            return
         if name == "LOGISTIC":
             self.go(name, self.tflite.logistic(self.at), 0.3)
         elif name == "TANH":
@@ -192,8 +195,12 @@ class Network:
             self.go(name, self.tflite.hard_swish(self.at, self.coding(spread)), spread)
         elif name == "LEAKY_RELU":
             self.go(name, self.tflite.leaky_relu(self.at, self.pick([0.1, 0.3, 0.01]), self.coding(spread)), spread)
-        else:
+        elif name == "RELU":
             self.go(name, self.tflite.relu(name, self.at, self.coding(spread, RELU)), spread)
+        else:
+            # TFLite-Micro's RELU6 clamps and does not rescale, whatever the output's coding says.
+            coding = (self.tflite.scale(self.at), self.tflite.zero_point(self.at))
+            self.keep(name, self.tflite.relu(name, self.at, coding))
 
     def quantize(self):
         self.go("QUANTIZE", self.tflite.quantize(self.at, self.coding(self.spread[self.at])), self.spread[self.at])

@@ -10,7 +10,6 @@ is named with what reproduces it; its model and golden file are kept.
   tflite_live.py --binary target/release/trunkline --seed 17        # one graph, for a closer look
 """
 import argparse
-import json
 import os
 import re
 import sys
@@ -22,13 +21,15 @@ import numpy as np
 
 import random_graphs
 import tflite_builder
-from trunkline_cli import Binary, Row, markdown, save_golden
+from trunkline_cli import Binary, Row, markdown, save_golden, save_rows
 
 REAL_MODELS = ["mlperf_tiny/pretrainedResnet_quant", "mlperf_tiny/vww_96_int8", "mlperf_tiny/kws_ref_model",
                "mlperf_tiny/ad01_int8", "coral/mobilenet_v1_0.25_128_quant", "coral/tf2_mobilenet_v2_1.0_224_ptq"]
 
 
 class LiteRt:
+    types = (np.int8, np.uint8)
+
     def __init__(self, resolver):
         from ai_edge_litert.interpreter import OpResolverType
         self.resolver = getattr(OpResolverType, resolver)
@@ -46,6 +47,7 @@ class LiteRt:
 
 
 class Micro:
+    types = (np.int8,)
     ARENA_BYTES = 64 << 20
 
     def run(self, model, inputs):
@@ -90,7 +92,7 @@ class Comparison:
         path.write_bytes(model)
         kept = False
         for row, (peer, reference, profile, _) in zip(self.rows, PEERS):
-            if row.skipped:
+            if row.skipped or inputs.dtype not in self.peers[peer].types:
                 continue
             stem = self.folder / f"{name}.{profile}"
             try:
@@ -195,9 +197,7 @@ def main():
         if row.first_by_operator:
             print(f"{row.suite}, {row.peer}: first differences by operator: {dict(row.first_by_operator.most_common())}")
     if args.results:
-        with open(args.results, "a") as out:
-            for row in rows:
-                out.write(json.dumps({**vars(row), "passed": row.passed}) + "\n")
+        save_rows(rows, args.results)
     sys.exit(0 if all(r.passed for r in rows) else 1)
 
 

@@ -1,6 +1,11 @@
-"""The side of the comparison that is ours: the `trunkline` binary, and the table of what agreed."""
+"""The side of the comparison that is ours: the `trunkline` binary, and the table of what agreed.
+
+Run as a program it prints the table of the rows in a JSON-lines file and says by its exit status whether
+anything differed: `trunkline_cli.py ROWS.jsonl`.
+"""
 import json
 import subprocess
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -78,3 +83,20 @@ def save_golden(stem, reference, inputs, outputs, layers):
     np.savez(golden, inputs=inputs, **{reference: outputs})
     np.savez(stem.with_name(stem.name + ".golden_layers.npz"), **layers)
     return golden
+
+
+def save_rows(rows, path):
+    with open(path, "a") as out:
+        for row in rows:
+            out.write(json.dumps(vars(row)) + "\n")
+
+
+def main():
+    with open(sys.argv[1]) as lines:
+        rows = [Row(**json.loads(line)) for line in lines]
+    print(markdown(rows))
+    sys.exit(0 if rows and all(r.passed for r in rows) else 1)
+
+
+if __name__ == "__main__":
+    main()
