@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compares Trunkline with the runtimes whose arithmetic it claims, live: installs them in a virtual
-# environment, then runs every *_live.py here. The exit status is 0 if not one code differs.
+# environment, then runs every suite here (*_live.py). The exit status is 0 if not one code differs.
 #
 #   tests/conformance/run.sh [VENV_FOLDER]
 #
