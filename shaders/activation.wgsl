@@ -22,8 +22,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         case 3u: {
             y = tanh(clamp(x, -15.0, 15.0));
         }
-        default: {
+        case 4u: {
             y = x * clamp(x + 3.0, 0.0, 6.0) / 6.0;
+        }
+        default: {
+            y = clamp(p.a * x + p.b, 0.0, 1.0);
         }
     }
     out[i] = y;

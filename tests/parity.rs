@@ -135,7 +135,8 @@ fn elementwise_cases() -> Vec<KernelCall> {
     use op::Activation::*;
     let modes = [Relu, Relu6, ReluN1To1, LeakyRelu { slope: 0.1 }, Sigmoid { gain: 1.0 }, Sigmoid { gain: 2.0 }, Tanh];
     let activate = |a| activation::call(activation::Params::new(3, 77, a), A, OUT);
-    let mut calls: Vec<KernelCall> = modes.into_iter().chain([HardSwish]).map(activate).collect();
+    let mut calls: Vec<KernelCall> =
+        modes.into_iter().chain([HardSwish, op::Activation::HARD_SIGMOID]).map(activate).collect();
     let map = Shape::new(5, 7, 9);
     for b in [map, Shape::new(5, 7, 1), Shape::vector(9), Shape::vector(1)] {
         calls.push(mul::call(mul::Params::new(3, map, b), A, B, OUT));

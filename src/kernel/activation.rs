@@ -12,7 +12,7 @@ params::params! {
         mode: u32,
         /// Lower bound, slope or gain.
         a: f32,
-        /// Upper bound.
+        /// Upper bound or offset.
         b: f32,
     }
 }
@@ -28,6 +28,8 @@ pub mod mode {
     pub const TANH: u32 = 3;
     /// `x * clamp(x + 3, 0, 6) / 6`.
     pub const HARD_SWISH: u32 = 4;
+    /// `clamp(a * x + b, 0, 1)`.
+    pub const HARD_SIGMOID: u32 = 5;
 }
 
 pub const BINDINGS: Bindings = Bindings { inputs: &[Cell::F32], output: Cell::F32 };
@@ -48,6 +50,7 @@ impl Params {
             Sigmoid { gain } => (mode::SIGMOID, gain, 0.0),
             Tanh => (mode::TANH, 0.0, 0.0),
             HardSwish => (mode::HARD_SWISH, 0.0, 0.0),
+            HardSigmoid { slope, offset } => (mode::HARD_SIGMOID, slope, offset),
         };
         Self { batch, elements: size(elements), mode, a, b }
     }
@@ -90,6 +93,7 @@ pub fn twin(p: &Params, inputs: &[&[u32]], out: &mut [u32]) {
         mode::SIGMOID => each(map, out, |x| a / (1.0 + (-x).min(EXP_MAX).exp())),
         mode::TANH => each(map, out, |x| x.clamp(-TANH_MAX, TANH_MAX).tanh()),
         mode::HARD_SWISH => each(map, out, |x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0),
+        mode::HARD_SIGMOID => each(map, out, |x| (a * x + b).clamp(0.0, 1.0)),
         other => unreachable!("activation mode {other}"),
     }
 }
@@ -121,5 +125,7 @@ mod tests {
         assert_eq!(apply(Sigmoid { gain: 2.0 }, 0.0), 1.0);
         assert_eq!([0.0, 1e9, -1e9].map(|x| apply(Tanh, x)), [0.0, 1.0, -1.0]);
         assert_eq!([-4.0, 0.0, 3.0, 5.0].map(|x| apply(HardSwish, x)), [0.0, 0.0, 3.0, 5.0]);
+        let gate = op::Activation::HARD_SIGMOID;
+        assert_eq!([-4.0, -3.0, 0.0, 3.0, 5.0].map(|x| apply(gate, x)), [0.0, 0.0, 0.5, 1.0, 1.0]);
     }
 }

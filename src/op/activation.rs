@@ -22,9 +22,17 @@ pub enum Activation {
     },
     Tanh,
     HardSwish,
+    /// `clamp(slope * x + offset, 0, 1)`: slope 1/6 and offset 1/2 for the gate of MobileNetV3.
+    HardSigmoid {
+        slope: f32,
+        offset: f32,
+    },
 }
 
 impl Activation {
+    /// `relu6(x + 3) / 6`.
+    pub const HARD_SIGMOID: Self = Self::HardSigmoid { slope: 1.0 / 6.0, offset: 0.5 };
+
     pub fn name(self) -> &'static str {
         match self {
             Activation::Relu => "relu",
@@ -34,6 +42,7 @@ impl Activation {
             Activation::Sigmoid { .. } => "sigmoid",
             Activation::Tanh => "tanh",
             Activation::HardSwish => "hard-swish",
+            Activation::HardSigmoid { .. } => "hard-sigmoid",
         }
     }
 
@@ -72,6 +81,9 @@ impl Activation {
             Activation::Sigmoid { gain } => Err(no_gain(gain)),
             Activation::Tanh => Ok(rounded(x, y, f64::tanh)),
             Activation::HardSwish => hard_swish::table(x, y),
+            Activation::HardSigmoid { slope, offset } => {
+                Ok(rounded(x, y, |v| (f64::from(slope) * v + f64::from(offset)).clamp(0.0, 1.0)))
+            }
         }
     }
 
@@ -102,7 +114,7 @@ fn no_gain(gain: f32) -> String {
     format!("int8 has a sigmoid of gain 1 only, not {gain}; a gain belongs to an adapter's gate")
 }
 
-/// A smooth function rounded half away at every code.
+/// A function of real values rounded half away at every code.
 fn rounded(x: &QuantParams, y: &QuantParams, f: impl Fn(f64) -> f64) -> Table {
     Table::build(|q, counts| {
         let real = f64::from(x.scale) * f64::from(i32::from(q) - x.zero_point);
@@ -122,4 +134,23 @@ fn leaky_relu(style: RequantStyle, slope: f32, x: &QuantParams, y: &QuantParams)
         let centred = i64::from(q) - i64::from(x.zero_point);
         output.code(centred, if centred >= 0 { above } else { below }, counts)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quant::CodeType;
+
+    /// `relu6(x + 3) / 6` at scale 1/16: one code is 1/96 before the output's own 1/255.
+    #[test]
+    fn a_hard_sigmoid_is_a_table_between_0_and_1() {
+        let x = QuantParams { scale: 1.0 / 16.0, zero_point: 3, codes: CodeType::I8 };
+        let y = QuantParams { scale: 1.0 / 255.0, zero_point: -128, codes: CodeType::I8 };
+        let table = Activation::HARD_SIGMOID.table(RequantStyle::GemmlowpDouble, &x, &y).unwrap();
+        // 3 is the input's zero, 48 codes are the real 3.
+        for (q, code) in [(-128, -128), (-46, -128), (-45, -128), (-44, -125), (3, 0), (50, 124), (51, 127), (127, 127)]
+        {
+            assert_eq!(table.code(q), code, "at {q}");
+        }
+    }
 }

@@ -317,6 +317,6 @@ fn activation_bytes(a: Activation) -> u64 {
     match a {
         Activation::Relu | Activation::Relu6 | Activation::ReluN1To1 => Multiplier::BYTES,
         Activation::LeakyRelu { .. } | Activation::HardSwish => 2 * Multiplier::BYTES,
-        Activation::Sigmoid { .. } | Activation::Tanh => 256,
+        Activation::Sigmoid { .. } | Activation::Tanh | Activation::HardSigmoid { .. } => 256,
     }
 }

@@ -3,12 +3,13 @@
 //! One file per network and one line in [`NETWORKS`]. Weights are random (He, fan out), batch
 //! norm is the identity: a zoo network has the right shapes and counts and knows nothing.
 
-use crate::graph::{EdgeId, Graph, GraphError, ParamKind, ParamValue};
+use crate::graph::{EdgeId, Graph, GraphError, ParamId, ParamKind, ParamValue};
 use crate::op::{Activation, BatchNorm, Conv2d, Linear, Op};
 use crate::seed;
 use crate::tensor::Shape;
 use thiserror::Error;
 
+mod mobilenetv3_large;
 mod residual;
 mod resnet18;
 mod resnet26;
@@ -37,8 +38,14 @@ pub struct Network {
 }
 
 /// Every network of the zoo.
-pub const NETWORKS: &[Network] =
-    &[resnet8::NETWORK, resnet18::NETWORK, resnet26::NETWORK, resnet34::NETWORK, resnet50::NETWORK];
+pub const NETWORKS: &[Network] = &[
+    resnet8::NETWORK,
+    resnet18::NETWORK,
+    resnet26::NETWORK,
+    resnet34::NETWORK,
+    resnet50::NETWORK,
+    mobilenetv3_large::NETWORK,
+];
 
 #[derive(Debug, Error)]
 pub enum ZooError {
@@ -145,23 +152,40 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// A bias-free convolution, initialised N(0, √(2 / (k² C_out))) (SPEC 1.0).
+    /// A bias-free convolution, padded to keep the size up to its stride.
     fn conv(&mut self, name: &str, out_c: usize, kernel: usize, stride: usize) -> Result<EdgeId, GraphError> {
-        let conv = Conv2d::square(self.graph.shape(self.at).c, out_c, kernel, stride, kernel / 2);
+        self.convolution(name, Conv2d::square(self.graph.shape(self.at).c, out_c, kernel, stride, kernel / 2), false)
+    }
+
+    /// A convolution, initialised N(0, √(2 / (k² C_out / groups))) (SPEC 1.0), with a bias of zeros or none.
+    fn convolution(&mut self, name: &str, conv: Conv2d, biased: bool) -> Result<EdgeId, GraphError> {
         self.reserve(name, conv.weights())?;
-        let sigma = (2.0 / (kernel * kernel * out_c) as f64).sqrt();
+        let fan_out = conv.kernel[0] * conv.kernel[1] * conv.out_c / conv.groups;
+        let sigma = (2.0 / fan_out as f64).sqrt();
         let key = format!("{name}.weight");
         let values = seed::normal(self.spec.seed, &key, conv.weights(), sigma);
-        let dims = [out_c, kernel, kernel, conv.in_c];
-        let weight = self.graph.add_param(&key, &dims, ParamKind::Weight, ParamValue::F32(values));
-        self.at = self.graph.add_node(name, Op::Conv2d(conv), &[self.at], &[weight])?;
+        let dims = [conv.out_c, conv.kernel[0], conv.kernel[1], conv.in_c / conv.groups];
+        let mut params = vec![self.graph.add_param(&key, &dims, ParamKind::Weight, ParamValue::F32(values))];
+        if biased {
+            params.push(self.zero_bias(name, conv.out_c));
+        }
+        self.at = self.graph.add_node(name, Op::Conv2d(conv), &[self.at], &params)?;
         Ok(self.at)
     }
 
-    /// A batch norm that is the identity up to its epsilon.
+    fn zero_bias(&mut self, name: &str, outputs: usize) -> ParamId {
+        let zeros = ParamValue::F32(vec![0.0; outputs]);
+        self.graph.add_param(&format!("{name}.bias"), &[outputs], ParamKind::Bias, zeros)
+    }
+
+    /// A batch norm that is the identity up to its epsilon, that of PyTorch.
     fn batch_norm(&mut self, name: &str) -> Result<EdgeId, GraphError> {
+        self.batch_norm_of(name, 1e-5)
+    }
+
+    fn batch_norm_of(&mut self, name: &str, epsilon: f32) -> Result<EdgeId, GraphError> {
         let channels = self.graph.shape(self.at).c;
-        self.at = self.graph.add_batch_norm(name, self.at, BatchNorm { channels, epsilon: 1e-5 })?;
+        self.at = self.graph.add_batch_norm(name, self.at, BatchNorm { channels, epsilon })?;
         Ok(self.at)
     }
 
@@ -172,15 +196,20 @@ impl Builder<'_> {
     /// The classifier: mean over positions, then a linear layer with bias.
     fn classifier(&mut self) -> Result<EdgeId, GraphError> {
         self.add("pool", Op::Mean)?;
-        let linear = Linear { inputs: self.graph.shape(self.at).c, outputs: self.spec.classes };
-        self.reserve("fc", linear.inputs.saturating_mul(linear.outputs))?;
+        self.linear("fc", self.spec.classes)
+    }
+
+    /// A linear layer, initialised N(0, 1 / √inputs), with a bias of zeros.
+    fn linear(&mut self, name: &str, outputs: usize) -> Result<EdgeId, GraphError> {
+        let linear = Linear { inputs: self.graph.shape(self.at).elements(), outputs };
+        self.reserve(name, linear.inputs.saturating_mul(linear.outputs))?;
         let sigma = 1.0 / (linear.inputs as f64).sqrt();
-        let values = seed::normal(self.spec.seed, "fc.weight", linear.inputs * linear.outputs, sigma);
+        let key = format!("{name}.weight");
+        let values = seed::normal(self.spec.seed, &key, linear.inputs * linear.outputs, sigma);
         let dims = [linear.outputs, linear.inputs];
-        let weight = self.graph.add_param("fc.weight", &dims, ParamKind::Weight, ParamValue::F32(values));
-        let zeros = ParamValue::F32(vec![0.0; linear.outputs]);
-        let bias = self.graph.add_param("fc.bias", &[linear.outputs], ParamKind::Bias, zeros);
-        self.at = self.graph.add_node("fc", Op::Linear(linear), &[self.at], &[weight, bias])?;
+        let weight = self.graph.add_param(&key, &dims, ParamKind::Weight, ParamValue::F32(values));
+        let bias = self.zero_bias(name, outputs);
+        self.at = self.graph.add_node(name, Op::Linear(linear), &[self.at], &[weight, bias])?;
         Ok(self.at)
     }
 }
