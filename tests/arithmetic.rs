@@ -8,8 +8,9 @@ use trunkline::op::{
     Activation, Conv2d, Linear, Output, Pool, Registers, Softmax, add, conv2d, linear, mean, mul, pool, softmax, table,
 };
 use trunkline::quant::boundary::Quantiser;
-use trunkline::quant::onnxruntime;
-use trunkline::quant::{Clamp, CodeType, Multiplier, QuantParams, RequantStyle, quantize_multiplier};
+use trunkline::quant::{
+    Clamp, CodeType, Formula, Multiplier, QuantParams, RequantStyle, onnxruntime, quantize_multiplier,
+};
 use trunkline::tensor::{Shape, Tensor};
 
 const DOUBLE: RequantStyle = RequantStyle::GemmlowpDouble;
@@ -130,7 +131,8 @@ fn check_elementwise(v: &Value) {
     let (xa, xb) = (row(&codes(&g["a"])), row(&codes(&g["b"])));
     for (name, style) in [STYLES[0], STYLES[2]] {
         let p = add::Int8::new(style, &a, &b, &y, Clamp::INT8);
-        assert_eq!(vec![p.inputs[0], p.inputs[1], p.sum], multipliers(&g["mults"]), "add multipliers");
+        let add::Form::Tflite(form) = &p.form else { panic!("a style is TFLite's form") };
+        assert_eq!(vec![form.inputs[0], form.inputs[1], form.sum], multipliers(&g["mults"]), "add multipliers");
         assert_eq!(add::int8(&xa, &xb, &p).0.data, codes(&g[name]), "add {name}");
     }
     let g = &v["tflite_mul"];
@@ -138,7 +140,8 @@ fn check_elementwise(v: &Value) {
     let (xa, xb) = (row(&codes(&g["a"])), row(&codes(&g["b"])));
     for (name, style) in [STYLES[0], STYLES[2]] {
         let p = mul::Int8::new(style, &a, &b, &y, Clamp::INT8);
-        assert_eq!(vec![p.multiplier], multipliers(&g["mult"]), "mul multiplier");
+        let mul::Form::Tflite { multiplier, .. } = p.form else { panic!("a style is TFLite's form") };
+        assert_eq!(vec![multiplier], multipliers(&g["mult"]), "mul multiplier");
         assert_eq!(mul::int8(&xa, &xb, &p).0.data, codes(&g[name]), "mul {name}");
     }
 }
@@ -208,7 +211,7 @@ fn check_conv(v: &Value) {
         if style == DOUBLE {
             assert_eq!(registers.multipliers, multipliers(&g["mult"]), "conv multipliers");
         }
-        let weights = conv2d::pack(&conv, &codes(&g["w"]), 0);
+        let weights = conv2d::pack(&conv, &codes(&g["w"]), &[0]);
         let output = Output { style, zero_point: y.zero_point, clamp };
         let p = Product { input_zero_point: int(&g["zx"]), weights, registers, output };
         let (codes, counts) = conv2d::int8(&conv, &x, &p, None);
@@ -246,37 +249,39 @@ fn check_ties(v: &Value) {
 
 /// ONNX Runtime's elementwise operations, on the inputs of the TFLite entries of the same kind.
 fn check_onnxruntime(v: &Value) {
-    let coding = |g: &Value, s: &str, z: &str| onnxruntime::Coding { scale: real(&g[s]), zero_point: int(&g[z]) };
-    let (add, mul) = (&v["tflite_add"], &v["tflite_mul"]);
-    let (qa, qb) = (coding(add, "sa", "za"), coding(add, "sb", "zb"));
-    let pairs: Vec<(i8, i8)> = codes(&add["a"]).into_iter().zip(codes(&add["b"])).collect();
-    let y = coding(add, "so", "zo");
-    let sums: Vec<i8> = pairs.iter().map(|&(a, b)| onnxruntime::add(a, b, qa, qb, y)).collect();
-    assert_eq!(sums, codes(&v["ort_qlinearadd"]["y"]), "QLinearAdd");
-    let y = coding(mul, "so", "zo");
-    let products: Vec<i8> = pairs.iter().map(|&(a, b)| onnxruntime::mul(a, b, qa, qb, y)).collect();
-    assert_eq!(products, codes(&v["ort_qlinearmul"]["y"]), "QLinearMul");
+    let coding = |g: &Value, s: &str, z: &str| params(real(&g[s]), int(&g[z]));
+    let (sum, product) = (&v["tflite_add"], &v["tflite_mul"]);
+    let (qa, qb) = (coding(sum, "sa", "za"), coding(sum, "sb", "zb"));
+    let (a, b) = (row(&codes(&sum["a"])), row(&codes(&sum["b"])));
+    let p = add::Int8::new(Formula::Onnxruntime, &qa, &qb, &coding(sum, "so", "zo"), Clamp::INT8);
+    assert_eq!(add::int8(&a, &b, &p).0.data, codes(&v["ort_qlinearadd"]["y"]), "QLinearAdd");
+    let p = mul::Int8::new(Formula::Onnxruntime, &qa, &qb, &coding(product, "so", "zo"), Clamp::INT8);
+    assert_eq!(mul::int8(&a, &b, &p).0.data, codes(&v["ort_qlinearmul"]["y"]), "QLinearMul");
 
     let leaky = &v["tflite_leaky"];
     let (x, y) = (coding(leaky, "si", "zi"), coding(leaky, "so", "zo"));
-    let leaked = codes(&leaky["x"]).into_iter().map(|q| onnxruntime::leaky_relu(q, real(&leaky["alpha"]), x, y));
-    assert_eq!(leaked.collect::<Vec<i8>>(), codes(&v["ort_leaky"]), "LeakyRelu");
+    let t = Activation::LeakyRelu { slope: real(&leaky["alpha"]) }.table(Formula::Onnxruntime, &x, &y).unwrap();
+    assert_eq!(table::int8(&row(&codes(&leaky["x"])), &t).0.data, codes(&v["ort_leaky"]), "LeakyRelu");
 
-    type Average = fn(&[i8], onnxruntime::Coding, onnxruntime::Coding) -> i8;
-    let averages: [(&str, Average); 2] =
-        [("ort_avgpool_tie", onnxruntime::average), ("ort_gap_tie", onnxruntime::global_average)];
-    for (entry, average) in averages {
-        for (z, want) in v[entry].as_object().unwrap() {
-            let of = |zero_point| onnxruntime::Coding { scale: 1.0, zero_point };
-            // Averages of two codes: -7/2 … 7/2.
-            let got = (-7i8..=7).step_by(2).map(|n| average(&[n, 0], of(0), of(z.parse().unwrap())));
-            assert_eq!(got.collect::<Vec<i8>>(), codes(want), "{entry} with zero point {z}");
-        }
+    // Averages of two codes: -7/2 … 7/2.
+    let op = Pool { kernel: [1, 2], stride: [1, 2], pad: [0; 4] };
+    let halves: Vec<i8> = (-7i8..=7).step_by(2).flat_map(|n| [n, 0]).collect();
+    for (z, want) in v["ort_avgpool_tie"].as_object().unwrap() {
+        let x = Tensor::from_vec(1, Shape::new(1, halves.len(), 1), halves.clone());
+        let average = onnxruntime::Average::new(&params(1.0, 0), &params(1.0, z.parse().unwrap()));
+        let average = pool::Average::Onnxruntime(average);
+        assert_eq!(pool::average_int8(&op, &x, average, Clamp::INT8).0.data, codes(want), "AveragePool, {z}");
+    }
+    for (z, want) in v["ort_gap_tie"].as_object().unwrap() {
+        let x = Tensor::from_vec(halves.len() / 2, Shape::new(1, 2, 1), halves.clone());
+        let p =
+            mean::Int8::new(Formula::Onnxruntime, &params(1.0, 0), 2, &params(1.0, z.parse().unwrap()), Clamp::INT8);
+        assert_eq!(mean::int8(&x, &p).0.data, codes(want), "GlobalAveragePool, {z}");
     }
     let g = &v["ort_quantizelinear"];
     let x = g["x"].as_array().unwrap().iter().map(real);
-    let y: Vec<i8> = x.map(|v| onnxruntime::quantize_linear(v, coding(g, "s", "z"))).collect();
-    assert_eq!(y, codes(&g["y"]), "QuantizeLinear");
+    let y = x.map(|v| onnxruntime::quantize_linear(v, &coding(g, "s", "z")).clamp(-128, 127) as i8);
+    assert_eq!(y.collect::<Vec<i8>>(), codes(&g["y"]), "QuantizeLinear");
 }
 
 /// Every entry of a golden file is one that a check above reads.
@@ -481,7 +486,7 @@ proptest! {
             v.clamp(lo, 127) as i8
         }).collect();
         let output = Output { style, zero_point: z_y, clamp };
-        let p = Product { input_zero_point: z_x, weights: conv2d::pack(&conv, &w, z_w), registers, output };
+        let p = Product { input_zero_point: z_x, weights: conv2d::pack(&conv, &w, &[z_w]), registers, output };
         let (got, counts) = conv2d::int8(&conv, &x, &p, None);
         prop_assert_eq!(&got.data, &want);
         prop_assert_eq!(counts.macs.0, batch as u64 * conv.macs(shape, got.shape));
@@ -528,6 +533,7 @@ proptest! {
         let b = Tensor::from_vec(2, b_shape, random_codes(seed ^ 1, 2 * b_shape.elements()));
         let (p_a, p_b) = (params(0.1, 3), params(1.0 / 128.0, -128));
         let p = mul::Int8::new(DOUBLE, &p_a, &p_b, &p_a, Clamp::INT8);
+        let mul::Form::Tflite { multiplier, .. } = p.form else { panic!("a style is TFLite's form") };
         let got = mul::int8(&a, &b, &p).0;
         for i in 0..2 * a_shape.elements() {
             let (n, pixel, channel) = (i / a_shape.elements(), i / c % (h * w), i % c);
@@ -535,7 +541,7 @@ proptest! {
             let b_channel = if b_shape.c == c { channel } else { 0 };
             let q_b = i32::from(b.image(n)[b_pixel * b_shape.c + b_channel]);
             let product = (i32::from(a.data[i]) - 3) * (q_b + 128);
-            let want = (DOUBLE.apply(product, p.multiplier) + 3).clamp(-128, 127);
+            let want = (DOUBLE.apply(product, multiplier) + 3).clamp(-128, 127);
             prop_assert_eq!(i32::from(got.data[i]), want);
         }
     }
@@ -578,7 +584,7 @@ fn an_accumulator_that_wraps_is_counted() {
     let m = quantize_multiplier(1e-9);
     let registers = Registers { multipliers: vec![m; 2], bias: vec![0, 1 << 27] };
     let output = Output { style: DOUBLE, zero_point: 0, clamp: Clamp::INT8 };
-    let p = Product { input_zero_point: -128, weights: linear::pack(&linear, &weights, -128), registers, output };
+    let p = Product { input_zero_point: -128, weights: linear::pack(&linear, &weights, &[-128]), registers, output };
     let (y, counts) = linear::int8(&linear, &x, &p, None);
     let wrapped = (255i64 * 255 * 40_000) as i32;
     assert_eq!(i32::from(y.data[0]), DOUBLE.apply(wrapped, m));

@@ -82,7 +82,7 @@ impl Case {
         let registers = registers(random, style, channels, depth, odd);
         let out = Output { style, zero_point: random.below(256) as i32 - 128, clamp: clamp(random) };
         let x = Tensor::from_vec(batch, input, random.codes(batch * input.elements()));
-        let codes = WeightCodes { codes: random.codes(channels * depth), scales: vec![1.0], zero_point: 0 };
+        let codes = WeightCodes { codes: random.codes(channels * depth), scales: vec![1.0], zero_points: vec![0] };
         let join = (random.below(3) == 0).then(|| {
             let values: Vec<i16> = (0..batch * output.elements()).map(|_| random.next() as i16).collect();
             let shift = if odd { random.below(32) } else { random.below(8) } as u32;
@@ -121,7 +121,7 @@ fn compare<T: PartialEq + std::fmt::Debug + Send>(
 fn check_conv(conv: &Conv2d, input: Shape, batch: usize, seed: u64) -> Result<(), TestCaseError> {
     let Ok(output) = conv.output_shape(input) else { return Ok(()) };
     let case = Case::new(&mut Random(seed), batch, input, conv.out_c, conv.depth(), output);
-    let p = case.product(conv2d::pack(conv, &case.codes.codes, 0));
+    let p = case.product(conv2d::pack(conv, &case.codes.codes, &[0]));
     let want = conv2d::int8(conv, &case.x, &p, case.join());
     let plan = |kernels| Plan::conv2d(conv, input, &case.codes, &p, kernels);
     compare(&want, plan, |plan| plan.run(&case.x, &p, case.join()))
@@ -177,7 +177,7 @@ proptest! {
         let input = Shape::new(h, 2, c);
         let op = Linear { inputs: input.elements(), outputs };
         let case = Case::new(&mut Random(seed), batch, input, outputs, op.inputs, Shape::vector(outputs));
-        let p = case.product(linear::pack(&op, &case.codes.codes, 0));
+        let p = case.product(linear::pack(&op, &case.codes.codes, &[0]));
         let want = linear::int8(&op, &case.x, &p, case.join());
         let plan = |kernels| Plan::linear(&op, &case.codes, &p, kernels);
         compare(&want, plan, |plan| plan.run(&case.x, &p, case.join()))?;
@@ -235,17 +235,17 @@ fn what_the_fast_kernels_refuse() {
     let conv = Conv2d::square(4, 4, 1, 1, 0);
     let input = Shape::new(2, 2, 4);
     let case = Case::new(&mut Random(1), 1, input, 4, 4, input);
-    let p = case.product(conv2d::pack(&conv, &case.codes.codes, 0));
+    let p = case.product(conv2d::pack(&conv, &case.codes.codes, &[0]));
     let portable = Kernels::Only(InstructionSet::Portable);
     assert!(Plan::conv2d(&conv, input, &case.codes, &p, portable).is_some());
     assert!(Plan::conv2d(&conv, input, &case.codes, &p, Kernels::Reference).is_none());
-    let shifted = WeightCodes { zero_point: 3, ..case.codes.clone() };
+    let shifted = WeightCodes { zero_points: vec![3], ..case.codes.clone() };
     assert!(Plan::conv2d(&conv, input, &shifted, &p, portable).is_none());
     // 70000 × 128 × 255 does not fit 32 bits.
     let long = Linear { inputs: 70_000, outputs: 1 };
-    let codes = WeightCodes { codes: vec![-128; 70_000], scales: vec![1.0], zero_point: 0 };
+    let codes = WeightCodes { codes: vec![-128; 70_000], scales: vec![1.0], zero_points: vec![0] };
     let registers = Registers { multipliers: vec![Multiplier::default()], bias: vec![0] };
     let output = Output { style: RequantStyle::Single, zero_point: 0, clamp: Clamp::INT8 };
-    let p = Product { input_zero_point: 127, weights: linear::pack(&long, &codes.codes, 0), registers, output };
+    let p = Product { input_zero_point: 127, weights: linear::pack(&long, &codes.codes, &[0]), registers, output };
     assert!(Plan::linear(&long, &codes, &p, portable).is_none());
 }

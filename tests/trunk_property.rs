@@ -497,7 +497,7 @@ fn what_is_wrong_is_told_with_its_place() {
     check(&net, "node 'c' (conv2d): 'c.0' must be a weight of 4 values, has 3");
     net.graph.params[0].value = ParamValue::F32(vec![1.0, f32::NAN, 0.0, 0.0]);
     check(&net, "'c.0' holds NaN at 1");
-    net.graph.params[0].value = ParamValue::I8 { codes: vec![1; 4], scales: vec![0.1; 3], zero_point: 0 };
+    net.graph.params[0].value = ParamValue::I8 { codes: vec![1; 4], scales: vec![0.1; 3], zero_points: vec![0] };
     check(&net, "has 3 scales for 2 outputs");
 
     let one = |op: Op, scale: f32, zero_point: i32| {

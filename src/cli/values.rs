@@ -127,6 +127,6 @@ mod tests {
         assert!(scheme::SCHEMES.iter().all(|s| scheme_help().contains(s.name)));
         assert!(zoo::NETWORKS.iter().all(|n| trunk_help().contains(n.name)));
         assert!(data::SOURCES.iter().all(|s| data_help().contains(s.kind)));
-        assert!(profile_help().contains("tflite-ref or tflm"));
+        assert!(profile_help().contains("tflite-ref or tflm or onnxruntime"));
     }
 }

@@ -80,8 +80,8 @@ impl Trunk {
         trunk.with_classes(wanted.classes, wanted.seed)
     }
 
-    /// Imports a model file: a quantised one as it is, a float one (`.onnx`) uncalibrated, its
-    /// images normalised like ImageNet's.
+    /// Imports a model file: a quantised one as it is, a float one (`.onnx`) uncalibrated; where the
+    /// input is floats, images are normalised like ImageNet's.
     pub fn import(path: &Path) -> Result<Self, TrunkError> {
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
             return Self::import_float(path, "normalise=imagenet", &path.to_string_lossy());
@@ -94,14 +94,21 @@ impl Trunk {
         Ok(Self { name, graph: imported.graph, profile, preprocess: Preprocess::Codes, notes })
     }
 
-    /// Imports a float model. No file says how its images were normalised, so the option does.
+    /// Imports an ONNX model. No file says how its images were normalised, so the option does.
     fn import_float(path: &Path, option: &str, spec: &str) -> Result<Self, TrunkError> {
         let asked = option.strip_prefix("normalise=");
         let known = NORMALISATIONS.iter().find(|(name, _)| asked == Some(name));
         let &(how, preprocess) = known.ok_or_else(|| TrunkError::Normalisation { spec: spec.into() })?;
         let imported = onnx::import(path)?;
-        let mut notes = imported.notes;
-        notes.push(format!("pixels are normalised as '{how}'; the file does not say how it was trained"));
+        let (mut notes, mut preprocess) = (imported.notes, preprocess);
+        let input = imported.graph.edge(imported.graph.input);
+        // Codes that no QuantizeLinear of the file makes are what the file's input is.
+        if input.quant.is_some() && input.origin.is_none() {
+            preprocess = Preprocess::Codes;
+            notes.push("pixels enter as the model's input codes, unchanged".into());
+        } else {
+            notes.push(format!("pixels are normalised as '{how}'; the file does not say how it was trained"));
+        }
         let profile = imported.default_profile.parse().expect("an importer names a known profile");
         Ok(Self { name: imported.graph.name.clone(), graph: imported.graph, profile, preprocess, notes })
     }

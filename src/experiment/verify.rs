@@ -18,7 +18,13 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// The recorded runtimes that we know, each with the profile that is its arithmetic.
-const REFERENCES: [(&str, &str); 2] = [("litert_ref", "tflite-ref"), ("tflm", "tflm")];
+const REFERENCES: [(&str, &str); 5] = [
+    ("litert_ref", "tflite-ref"),
+    ("tflm", "tflm"),
+    ("litert_xnnpack", "tflite-xnnpack"),
+    ("litert_builtin", "tflite-x86"),
+    ("onnxruntime", "onnxruntime"),
+];
 
 #[derive(Debug, Error)]
 pub enum VerifyError {

@@ -49,7 +49,8 @@ pub struct Edge {
     /// How the map is coded when the trunk holds it; `None` before calibration.
     pub quant: Option<QuantParams>,
     pub producer: Option<NodeId>,
-    /// The tensor's index in the file it was imported from, by which goldens name it.
+    /// The number, in the file it was imported from, of the tensor (TFLite) or of the node that codes
+    /// it (ONNX): by this, goldens name it.
     pub origin: Option<u32>,
 }
 
@@ -81,11 +82,11 @@ pub enum ParamKind {
 #[derive(Clone, Debug)]
 pub enum ParamValue {
     F32(Vec<f32>),
-    /// Weight codes; `scales` has one entry (per tensor) or one per output channel.
+    /// Weight codes; scales and zero points are one (per tensor) or one per output channel, apart.
     I8 {
         codes: Vec<i8>,
         scales: Vec<f32>,
-        zero_point: i32,
+        zero_points: Vec<i32>,
     },
     /// Bias codes of scale `input scale × weight scale`.
     I32 {
@@ -110,13 +111,14 @@ impl ParamValue {
     pub fn to_f32(&self) -> Vec<f32> {
         match self {
             ParamValue::F32(v) => v.clone(),
-            ParamValue::I8 { codes, scales, zero_point } => {
-                let per = codes.len() / scales.len().max(1);
+            ParamValue::I8 { codes, scales, zero_points } => {
+                let channel = |i: usize, channels: usize| i / (codes.len() / channels.max(1)).max(1);
                 codes
                     .iter()
                     .enumerate()
                     .map(|(i, &q)| {
-                        (i32::from(q) - zero_point) as f32 * scales[if scales.len() == 1 { 0 } else { i / per }]
+                        let zero_point = zero_points[channel(i, zero_points.len())];
+                        (i32::from(q) - zero_point) as f32 * scales[channel(i, scales.len())]
                     })
                     .collect()
             }

@@ -4,7 +4,7 @@
 //! 256 codes. A gate `2·logistic` has no int8 form and is refused.
 
 use super::{Output, Table, hard_swish};
-use crate::quant::{Clamp, QuantParams, RequantStyle};
+use crate::quant::{Clamp, Formula, QuantParams, RequantStyle, onnxruntime};
 
 /// An elementwise function.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,7 +63,14 @@ impl Activation {
     }
 
     /// The function as a table of codes, or why there is none.
-    pub fn table(self, style: RequantStyle, x: &QuantParams, y: &QuantParams) -> Result<Table, String> {
+    pub fn table(self, formula: impl Into<Formula>, x: &QuantParams, y: &QuantParams) -> Result<Table, String> {
+        match formula.into() {
+            Formula::Tflite(style) => self.tflite_table(style, x, y),
+            Formula::Onnxruntime => self.onnxruntime_table(x, y),
+        }
+    }
+
+    fn tflite_table(self, style: RequantStyle, x: &QuantParams, y: &QuantParams) -> Result<Table, String> {
         match self {
             Activation::Relu | Activation::Relu6 | Activation::ReluN1To1 => {
                 let clamp = self.code_clamp(y).unwrap_or(Clamp::INT8);
@@ -71,9 +78,7 @@ impl Activation {
             }
             Activation::LeakyRelu { slope } => Ok(leaky_relu(style, slope, x, y)),
             Activation::Sigmoid { gain: 1.0 } => Ok(rounded(x, y, |v| 1.0 / (1.0 + (-v).exp()))),
-            Activation::Sigmoid { gain } => {
-                Err(format!("int8 has a sigmoid of gain 1 only, not {gain}; a gain belongs to an adapter's gate"))
-            }
+            Activation::Sigmoid { gain } => Err(no_gain(gain)),
             Activation::Tanh => Ok(rounded(x, y, f64::tanh)),
             Activation::HardSwish => hard_swish::table(x, y),
             Activation::HardSigmoid { slope, offset } => {
@@ -81,6 +86,32 @@ impl Activation {
             }
         }
     }
+
+    /// The function between DequantizeLinear and QuantizeLinear, at every code.
+    fn onnxruntime_table(self, x: &QuantParams, y: &QuantParams) -> Result<Table, String> {
+        let through = |f: &dyn Fn(f32) -> f32| {
+            Ok(Table::build(|q, counts| {
+                let (code, saturated) = Clamp::INT8.apply(onnxruntime::through_f32(q, x, y, f));
+                counts.saturations += u64::from(saturated);
+                code
+            }))
+        };
+        match self {
+            Activation::Relu | Activation::Relu6 | Activation::ReluN1To1 => {
+                let clamp = self.code_clamp(y).unwrap_or(Clamp::INT8);
+                Ok(super::requantise::table(Formula::Onnxruntime, x, y, clamp))
+            }
+            Activation::LeakyRelu { slope } => through(&|v| if v >= 0.0 { v } else { slope * v }),
+            Activation::Sigmoid { gain: 1.0 } => through(&|v| (1.0 / (1.0 + (-f64::from(v)).exp())) as f32),
+            Activation::Sigmoid { gain } => Err(no_gain(gain)),
+            Activation::Tanh => through(&|v| f64::from(v).tanh() as f32),
+            Activation::HardSwish => through(&|v| v * (v * (1.0 / 6.0) + 0.5).clamp(0.0, 1.0)),
+        }
+    }
+}
+
+fn no_gain(gain: f32) -> String {
+    format!("int8 has a sigmoid of gain 1 only, not {gain}; a gain belongs to an adapter's gate")
 }
 
 /// A function of real values rounded half away at every code.

@@ -1,7 +1,7 @@
 //! Elementwise sum of two maps.
 
 use super::{Counts, Output};
-use crate::quant::{Clamp, Multiplier, QuantParams, RequantStyle};
+use crate::quant::{Clamp, Formula, Multiplier, QuantParams, RequantStyle, onnxruntime};
 use crate::tensor::{Shape, Tensor};
 use rayon::prelude::*;
 
@@ -19,23 +19,37 @@ const LEFT_SHIFT: u32 = 20;
 /// Prepared for two operands' and one output's parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Int8 {
+    pub form: Form,
+    pub output: Output,
+}
+
+/// Whose sum.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Form {
+    Tflite(Fixed),
+    Onnxruntime(onnxruntime::Add),
+}
+
+/// TensorFlow Lite's sum: both operands requantised to a common scale, then to the output's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fixed {
+    style: RequantStyle,
     pub zero_points: [i32; 2],
     /// To the common scale `2·max(s_a, s_b) / 2^20`.
     pub inputs: [Multiplier; 2],
     /// From there to the output's.
     pub sum: Multiplier,
-    pub output: Output,
 }
 
-impl Int8 {
-    pub fn new(style: RequantStyle, a: &QuantParams, b: &QuantParams, y: &QuantParams, clamp: Clamp) -> Self {
+impl Fixed {
+    fn new(style: RequantStyle, a: &QuantParams, b: &QuantParams, y: &QuantParams) -> Self {
         let common = 2.0 * f64::from(a.scale.max(b.scale));
         let input = |q: &QuantParams| style.multiplier(f64::from(q.scale) / common);
         Self {
+            style,
             zero_points: [a.zero_point, b.zero_point],
             inputs: [input(a), input(b)],
             sum: style.multiplier(common / (f64::from(1 << LEFT_SHIFT) * f64::from(y.scale))),
-            output: Output { style, zero_point: y.zero_point, clamp },
         }
     }
 
@@ -43,12 +57,44 @@ impl Int8 {
     #[inline]
     pub(crate) fn scaled(&self, operand: usize, q: i8) -> i64 {
         let centred = (i32::from(q) - self.zero_points[operand]) << LEFT_SHIFT;
-        i64::from(self.output.style.apply(centred, self.inputs[operand]))
+        i64::from(self.style.apply(centred, self.inputs[operand]))
+    }
+}
+
+impl Int8 {
+    pub fn new(formula: impl Into<Formula>, a: &QuantParams, b: &QuantParams, y: &QuantParams, clamp: Clamp) -> Self {
+        let formula = formula.into();
+        let form = match formula {
+            Formula::Tflite(style) => Form::Tflite(Fixed::new(style, a, b, y)),
+            Formula::Onnxruntime => Form::Onnxruntime(onnxruntime::Add::new(a, b, y)),
+        };
+        Self { form, output: Output { style: formula.style(), zero_point: y.zero_point, clamp } }
+    }
+
+    /// Everything that can change a code but the output's rule.
+    pub fn words(&self) -> Vec<i32> {
+        match &self.form {
+            Form::Tflite(p) => {
+                let multipliers = p.inputs.iter().chain([&p.sum]).flat_map(|m| [m.mantissa, m.shift]);
+                p.zero_points.into_iter().chain(multipliers).collect()
+            }
+            Form::Onnxruntime(p) => p.words(),
+        }
     }
 }
 
 /// The int8 sum.
 pub fn int8(a: &Tensor<i8>, b: &Tensor<i8>, p: &Int8) -> (Tensor<i8>, Counts) {
+    let output = &p.output;
+    match &p.form {
+        Form::Tflite(form) => {
+            elementwise(a, b, |a, b, counts| output.code(form.scaled(0, a) + form.scaled(1, b), form.sum, counts))
+        }
+        Form::Onnxruntime(form) => elementwise(a, b, |a, b, counts| output.clamped(form.value(a, b), counts)),
+    }
+}
+
+fn elementwise(a: &Tensor<i8>, b: &Tensor<i8>, f: impl Fn(i8, i8, &mut Counts) -> i8 + Sync) -> (Tensor<i8>, Counts) {
     assert_eq!((a.batch, a.shape), (b.batch, b.shape), "the graph has checked that both maps have one shape");
     let mut y = Tensor::zeros(a.batch, a.shape);
     const CHUNK: usize = 4096;
@@ -60,7 +106,7 @@ pub fn int8(a: &Tensor<i8>, b: &Tensor<i8>, p: &Int8) -> (Tensor<i8>, Counts) {
         .map(|(codes, (a, b))| {
             let mut counts = Counts::default();
             for (code, (&a, &b)) in codes.iter_mut().zip(a.iter().zip(b)) {
-                *code = p.output.code(p.scaled(0, a) + p.scaled(1, b), p.sum, &mut counts);
+                *code = f(a, b, &mut counts);
             }
             counts
         })

@@ -1,7 +1,7 @@
 //! Concatenation along channels.
 
 use super::{Counts, Table};
-use crate::quant::{Clamp, QuantParams};
+use crate::quant::{Clamp, Formula, QuantParams};
 use crate::tensor::{Shape, Tensor};
 
 pub fn output_shape(inputs: &[Shape]) -> Result<Shape, String> {
@@ -15,10 +15,14 @@ pub fn output_shape(inputs: &[Shape]) -> Result<Shape, String> {
 }
 
 /// How one input's codes become the output's: `None` copies them. Different parameters are rescaled
-/// in f32 on the presented codes, as TensorFlow Lite's legacy unsigned kernel does.
-pub fn rescale(x: &QuantParams, y: &QuantParams) -> Option<Table> {
+/// in f32 on the presented codes, as TensorFlow Lite's legacy unsigned kernel does, or as ONNX
+/// Runtime does.
+pub fn rescale(formula: impl Into<Formula>, x: &QuantParams, y: &QuantParams) -> Option<Table> {
     if (x.scale, x.zero_point) == (y.scale, y.zero_point) && x.codes == y.codes {
         return None;
+    }
+    if formula.into() == Formula::Onnxruntime {
+        return Some(super::requantise::table(Formula::Onnxruntime, x, y, Clamp::INT8));
     }
     let (offset_x, offset_y) = (x.codes.offset(), y.codes.offset());
     let scale = x.scale * (1.0 / y.scale);

@@ -85,9 +85,9 @@ fn runs_along_channels(conv: &Conv2d) -> bool {
 }
 
 /// Orders weight codes for [`int8`].
-pub fn pack(conv: &Conv2d, codes: &[i8], zero_point: i32) -> PackedWeights {
+pub fn pack(conv: &Conv2d, codes: &[i8], zero_points: &[i32]) -> PackedWeights {
     assert_eq!(codes.len(), conv.weights(), "weight codes do not fill the filters");
-    let values = PackedWeights::centred(codes, zero_point);
+    let values = PackedWeights::centred(codes, zero_points, conv.out_c);
     if !runs_along_channels(conv) {
         return PackedWeights { values, tap_major: false };
     }

@@ -27,9 +27,9 @@ impl Linear {
 }
 
 /// Orders weight codes for [`int8`].
-pub fn pack(linear: &Linear, codes: &[i8], zero_point: i32) -> PackedWeights {
+pub fn pack(linear: &Linear, codes: &[i8], zero_points: &[i32]) -> PackedWeights {
     assert_eq!(codes.len(), linear.inputs * linear.outputs, "weight codes do not fill the layer");
-    PackedWeights { values: PackedWeights::centred(codes, zero_point), tap_major: false }
+    PackedWeights { values: PackedWeights::centred(codes, zero_points, linear.outputs), tap_major: false }
 }
 
 /// The int8 linear layer: `acc = Σ (q_x - z_x)(q_w - z_w) + b`, joined, requantised per output.

@@ -1,7 +1,7 @@
 //! Mean over all positions of a map.
 
 use super::{Counts, Output};
-use crate::quant::{Clamp, Multiplier, QuantParams, RequantStyle};
+use crate::quant::{Clamp, Formula, Multiplier, QuantParams, RequantStyle};
 use crate::tensor::{Shape, Tensor};
 use rayon::prelude::*;
 
@@ -19,7 +19,8 @@ pub struct Int8 {
 }
 
 impl Int8 {
-    pub fn new(style: RequantStyle, x: &QuantParams, positions: usize, y: &QuantParams, clamp: Clamp) -> Self {
+    pub fn new(formula: impl Into<Formula>, x: &QuantParams, positions: usize, y: &QuantParams, clamp: Clamp) -> Self {
+        let style = formula.into().style();
         Self {
             zero_sum: i64::from(x.zero_point) * positions as i64,
             multiplier: multiplier(style, x.scale, positions, y.scale),

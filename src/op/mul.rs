@@ -1,7 +1,7 @@
 //! Elementwise product; the second operand may be a mask (h×w×1) or a channel vector (1×1×c).
 
 use super::{Counts, Output};
-use crate::quant::{Clamp, Multiplier, QuantParams, RequantStyle};
+use crate::quant::{Clamp, Formula, Multiplier, QuantParams, onnxruntime};
 use crate::tensor::{Shape, Tensor};
 use rayon::prelude::*;
 
@@ -33,23 +33,56 @@ pub fn steps(a: Shape, b: Shape) -> (usize, usize) {
 /// Prepared for two operands' and one output's parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Int8 {
-    pub zero_points: [i32; 2],
-    pub multiplier: Multiplier,
+    pub form: Form,
     pub output: Output,
 }
 
+/// Whose product.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Form {
+    /// `(q_a - z_a)(q_b - z_b)`, requantised.
+    Tflite {
+        zero_points: [i32; 2],
+        multiplier: Multiplier,
+    },
+    Onnxruntime(onnxruntime::Mul),
+}
+
 impl Int8 {
-    pub fn new(style: RequantStyle, a: &QuantParams, b: &QuantParams, y: &QuantParams, clamp: Clamp) -> Self {
-        Self {
-            zero_points: [a.zero_point, b.zero_point],
-            multiplier: style.product_multiplier(a.scale, b.scale, 1.0, y.scale),
-            output: Output { style, zero_point: y.zero_point, clamp },
+    pub fn new(formula: impl Into<Formula>, a: &QuantParams, b: &QuantParams, y: &QuantParams, clamp: Clamp) -> Self {
+        let formula = formula.into();
+        let form = match formula {
+            Formula::Tflite(style) => Form::Tflite {
+                zero_points: [a.zero_point, b.zero_point],
+                multiplier: style.product_multiplier(a.scale, b.scale, 1.0, y.scale),
+            },
+            Formula::Onnxruntime => Form::Onnxruntime(onnxruntime::Mul::new(a, b, y)),
+        };
+        Self { form, output: Output { style: formula.style(), zero_point: y.zero_point, clamp } }
+    }
+
+    /// Everything that can change a code but the output's rule.
+    pub fn words(&self) -> Vec<i32> {
+        match &self.form {
+            Form::Tflite { zero_points: [a, b], multiplier: m } => vec![*a, *b, m.mantissa, m.shift],
+            Form::Onnxruntime(p) => p.words(),
         }
     }
 }
 
 /// The int8 product; `b` spreads over `a` as [`steps`] says.
 pub fn int8(a: &Tensor<i8>, b: &Tensor<i8>, p: &Int8) -> (Tensor<i8>, Counts) {
+    let output = &p.output;
+    match &p.form {
+        Form::Tflite { zero_points: [z_a, z_b], multiplier } => elementwise(a, b, |a, b, counts| {
+            let product = (i64::from(a) - i64::from(*z_a)) * (i64::from(b) - i64::from(*z_b));
+            output.code(product, *multiplier, counts)
+        }),
+        Form::Onnxruntime(form) => elementwise(a, b, |a, b, counts| output.clamped(form.value(a, b), counts)),
+    }
+}
+
+fn elementwise(a: &Tensor<i8>, b: &Tensor<i8>, f: impl Fn(i8, i8, &mut Counts) -> i8 + Sync) -> (Tensor<i8>, Counts) {
     assert_eq!(a.batch, b.batch, "both operands hold the same images");
     let mut y = Tensor::zeros(a.batch, a.shape);
     if y.data.is_empty() {
@@ -65,9 +98,7 @@ pub fn int8(a: &Tensor<i8>, b: &Tensor<i8>, p: &Int8) -> (Tensor<i8>, Counts) {
             let mut counts = Counts::default();
             let b = &b.image(i / a.shape.pixels())[i % a.shape.pixels() * pixel..];
             for (c, (code, &q)) in codes.iter_mut().zip(row).enumerate() {
-                let product = (i64::from(q) - i64::from(p.zero_points[0]))
-                    * (i64::from(b[c * channel]) - i64::from(p.zero_points[1]));
-                *code = p.output.code(product, p.multiplier, &mut counts);
+                *code = f(q, b[c * channel], &mut counts);
             }
             counts
         })

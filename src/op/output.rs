@@ -24,7 +24,13 @@ impl Output {
     /// A requantised value, on the zero point and clamped.
     #[inline]
     pub fn place(&self, value: i32, counts: &mut Counts) -> i8 {
-        let (code, saturated) = self.clamp.apply(value.saturating_add(self.zero_point));
+        self.clamped(value.saturating_add(self.zero_point), counts)
+    }
+
+    /// A value with its zero point, clamped.
+    #[inline]
+    pub fn clamped(&self, value: i32, counts: &mut Counts) -> i8 {
+        let (code, saturated) = self.clamp.apply(value);
         counts.saturations += u64::from(saturated);
         code
     }

@@ -1,7 +1,7 @@
 //! Average and maximum pooling. Padding is never counted in an average.
 
 use super::Counts;
-use crate::quant::{Clamp, CodeType};
+use crate::quant::{Clamp, CodeType, onnxruntime};
 use crate::tensor::{Shape, Tensor};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -43,34 +43,49 @@ impl Pool {
     }
 }
 
-/// The int8 average, on the codes as they are presented outside: its half-away rounding sees where
-/// their zero is. The output has the input's parameters.
-pub fn average_int8(pool: &Pool, x: &Tensor<i8>, codes: CodeType, clamp: Clamp) -> (Tensor<i8>, Counts) {
-    let offset = i64::from(codes.offset());
-    windows(
-        pool,
-        x,
-        clamp,
-        |sums, pixel| {
-            sums.iter_mut().zip(pixel).for_each(|(sum, &q)| *sum += i64::from(q) + offset);
-        },
-        |sum, n| (round_half_away(sum, n) - offset) as i32,
-        0,
-    )
+/// Whose average.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Average {
+    /// Of the codes as they are presented outside: its half-away rounding sees where their zero is.
+    /// The output has the input's parameters.
+    Tflite(CodeType),
+    /// Of real values in f32.
+    Onnxruntime(onnxruntime::Average),
+}
+
+impl From<CodeType> for Average {
+    fn from(codes: CodeType) -> Self {
+        Average::Tflite(codes)
+    }
+}
+
+impl Average {
+    /// Everything that can change a code but the bounds.
+    pub fn words(&self) -> Vec<i32> {
+        match self {
+            Average::Tflite(codes) => vec![codes.offset()],
+            Average::Onnxruntime(p) => p.words(),
+        }
+    }
+}
+
+/// The int8 average.
+pub fn average_int8(pool: &Pool, x: &Tensor<i8>, form: impl Into<Average>, clamp: Clamp) -> (Tensor<i8>, Counts) {
+    match form.into() {
+        Average::Tflite(codes) => {
+            let offset = i64::from(codes.offset());
+            let finish = |sum, n| (round_half_away(sum, n) - offset) as i32;
+            windows(pool, x, clamp, |sum, q| sum + i64::from(q) + offset, finish, 0)
+        }
+        Average::Onnxruntime(p) => {
+            windows(pool, x, clamp, |sum, q| sum + p.real(q), |sum, n| p.value(sum, n as usize), 0.0f32)
+        }
+    }
 }
 
 /// The int8 maximum. The output has the input's parameters.
 pub fn maximum_int8(pool: &Pool, x: &Tensor<i8>, clamp: Clamp) -> (Tensor<i8>, Counts) {
-    windows(
-        pool,
-        x,
-        clamp,
-        |largest, pixel| {
-            largest.iter_mut().zip(pixel).for_each(|(m, &q)| *m = (*m).max(i64::from(q)));
-        },
-        |largest, _| largest as i32,
-        i64::from(i8::MIN),
-    )
+    windows(pool, x, clamp, |largest: i8, q| largest.max(q), |largest, _| i32::from(largest), i8::MIN)
 }
 
 /// `sum / n` rounded half away from zero, as TensorFlow Lite writes it: the half of an odd `n` is
@@ -79,15 +94,15 @@ pub fn round_half_away(sum: i64, n: i64) -> i64 {
     if sum > 0 { (sum + n / 2) / n } else { (sum - n / 2) / n }
 }
 
-/// Folds the valid positions of every window into one value per channel, starting from `start`, and
-/// turns it and the number of positions into a code.
-fn windows(
+/// Folds the valid positions of every window into one value per channel, row by row, starting from
+/// `start`, and turns it and the number of positions into a code.
+fn windows<T: Copy + Sync>(
     pool: &Pool,
     x: &Tensor<i8>,
     clamp: Clamp,
-    fold: impl Fn(&mut [i64], &[i8]) + Sync,
-    finish: impl Fn(i64, i64) -> i32 + Sync,
-    start: i64,
+    fold: impl Fn(T, i8) -> T + Sync,
+    finish: impl Fn(T, i64) -> i32 + Sync,
+    start: T,
 ) -> (Tensor<i8>, Counts) {
     let shape = pool.output_shape(x.shape).expect("the graph has checked this pooling");
     let mut y = Tensor::zeros(x.batch, shape);
@@ -101,13 +116,14 @@ fn windows(
         .map(|(i, row)| {
             let mut counts = Counts::default();
             let (image, rows) = (x.image(i / shape.h), pool.valid(0, i % shape.h, x.shape.h));
-            let mut values = vec![0; shape.c];
+            let mut values = vec![start; shape.c];
             for (ox, codes) in row.chunks_mut(shape.c).enumerate() {
                 let columns = pool.valid(1, ox, x.shape.w);
                 values.fill(start);
                 for iy in rows.clone() {
                     for ix in columns.clone() {
-                        fold(&mut values, &image[(iy * x.shape.w + ix) * shape.c..][..shape.c]);
+                        let pixel = &image[(iy * x.shape.w + ix) * shape.c..][..shape.c];
+                        values.iter_mut().zip(pixel).for_each(|(value, &q)| *value = fold(*value, q));
                     }
                 }
                 let n = (rows.len() * columns.len()) as i64;

@@ -12,8 +12,11 @@ pub struct PackedWeights {
 }
 
 impl PackedWeights {
-    pub(super) fn centred(codes: &[i8], zero_point: i32) -> Vec<i16> {
-        codes.iter().map(|&q| (i32::from(q) - zero_point) as i16).collect()
+    /// `zero_points` is one for all, or one per channel.
+    pub(super) fn centred(codes: &[i8], zero_points: &[i32], channels: usize) -> Vec<i16> {
+        let per_channel = (codes.len() / channels.max(1)).max(1);
+        let zero_point = |i: usize| if zero_points.len() == 1 { zero_points[0] } else { zero_points[i / per_channel] };
+        codes.iter().enumerate().map(|(i, &q)| (i32::from(q) - zero_point(i)) as i16).collect()
     }
 }
 

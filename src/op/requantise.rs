@@ -1,11 +1,16 @@
 //! A map under new quantisation parameters.
 
 use super::{Output, Table};
-use crate::quant::{Clamp, QuantParams, RequantStyle};
+use crate::quant::{Clamp, Formula, QuantParams, onnxruntime};
 
 /// `(q - z_x) · s_x/s_y + z_y` for every code. With a clamp this is also a ReLU of its own.
-pub fn table(style: RequantStyle, x: &QuantParams, y: &QuantParams, clamp: Clamp) -> Table {
-    let multiplier = style.multiplier(f64::from(x.scale) / f64::from(y.scale));
+pub fn table(formula: impl Into<Formula>, x: &QuantParams, y: &QuantParams, clamp: Clamp) -> Table {
+    let formula = formula.into();
+    let style = formula.style();
     let output = Output { style, zero_point: y.zero_point, clamp };
+    if formula == Formula::Onnxruntime {
+        return Table::build(|q, counts| output.clamped(onnxruntime::through_f32(q, x, y, |v| v), counts));
+    }
+    let multiplier = style.multiplier(f64::from(x.scale) / f64::from(y.scale));
     Table::build(|q, counts| output.code(i64::from(q) - i64::from(x.zero_point), multiplier, counts))
 }

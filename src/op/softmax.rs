@@ -1,8 +1,8 @@
-//! Softmax over channels. In int8 the fixed-point form is the definition (SPEC 5.3).
+//! Softmax over channels. TensorFlow Lite's fixed-point form is integers only (SPEC 5.3).
 
 use super::Counts;
 use crate::quant::fixed_point::{exp_on_negative, rdbp, reciprocal, srdhm};
-use crate::quant::{Clamp, Multiplier, QuantParams, RequantStyle, Round};
+use crate::quant::{Clamp, Formula, Multiplier, QuantParams, RequantStyle, Round, onnxruntime};
 use crate::tensor::Tensor;
 use rayon::prelude::*;
 
@@ -21,7 +21,14 @@ const MOST_CHANNELS: usize = (1 << SUM_BITS) - 1;
 
 /// Prepared for the parameters of input and output.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Int8 {
+pub enum Int8 {
+    Tflite(Fixed),
+    Onnxruntime(onnxruntime::Softmax),
+}
+
+/// TensorFlow Lite's form.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fixed {
     style: RequantStyle,
     pub multiplier: Multiplier,
     /// Differences below this have an exponential of zero.
@@ -29,8 +36,31 @@ pub struct Int8 {
 }
 
 impl Int8 {
-    /// The output must be coded at 1/256 with zero point -128, in the engine's signed view.
     pub fn new(
+        softmax: Softmax,
+        formula: impl Into<Formula>,
+        x: &QuantParams,
+        channels: usize,
+        y: &QuantParams,
+    ) -> Result<Self, String> {
+        Ok(match formula.into() {
+            Formula::Tflite(style) => Int8::Tflite(Fixed::new(softmax, style, x, channels, y)?),
+            Formula::Onnxruntime => Int8::Onnxruntime(onnxruntime::Softmax::new(softmax.beta, x, y)),
+        })
+    }
+
+    /// Everything that can change a code.
+    pub fn words(&self) -> Vec<i32> {
+        match self {
+            Int8::Tflite(p) => vec![p.multiplier.mantissa, p.multiplier.shift],
+            Int8::Onnxruntime(p) => p.words(),
+        }
+    }
+}
+
+impl Fixed {
+    /// The output must be coded at 1/256 with zero point -128, in the engine's signed view.
+    fn new(
         softmax: Softmax,
         style: RequantStyle,
         x: &QuantParams,
@@ -67,11 +97,15 @@ impl Int8 {
 pub fn int8(x: &Tensor<i8>, p: &Int8) -> (Tensor<i8>, Counts) {
     let mut y = Tensor::zeros(x.batch, x.shape);
     let channels = x.shape.c.max(1);
-    let counts = y.data.par_chunks_mut(channels).zip(x.data.par_chunks(channels)).map(|(y, x)| row(x, p, y)).sum();
+    let rows = y.data.par_chunks_mut(channels).zip(x.data.par_chunks(channels));
+    let counts = match p {
+        Int8::Tflite(p) => rows.map(|(y, x)| fixed_row(x, p, y)).sum(),
+        Int8::Onnxruntime(p) => rows.map(|(y, x)| float_row(x, p, y)).sum(),
+    };
     (y, counts)
 }
 
-fn row(x: &[i8], p: &Int8, y: &mut [i8]) -> Counts {
+fn fixed_row(x: &[i8], p: &Fixed, y: &mut [i8]) -> Counts {
     let mut counts = Counts::default();
     let largest = x.iter().copied().max().map_or(0, i32::from);
     let exponentials = x.iter().map(|&q| p.exponential(i32::from(q) - largest));
@@ -80,6 +114,19 @@ fn row(x: &[i8], p: &Int8, y: &mut [i8]) -> Counts {
     for (code, e) in y.iter_mut().zip(exponentials) {
         let share = e.map_or(0, |e| Round::HalfAway.shift(i64::from(srdhm(scale, e)), (above_one + 31 - 8) as u32));
         let (clamped, saturated) = Clamp::INT8.apply(share as i32 - 128);
+        *code = clamped;
+        counts.saturations += u64::from(saturated);
+    }
+    counts
+}
+
+fn float_row(x: &[i8], p: &onnxruntime::Softmax, y: &mut [i8]) -> Counts {
+    let mut counts = Counts::default();
+    let largest = x.iter().copied().max().map_or(0, i32::from);
+    let exponential = |q: i8| p.exponential(i32::from(q) - largest);
+    let sum: f32 = x.iter().map(|&q| exponential(q)).sum();
+    for (code, &q) in y.iter_mut().zip(x) {
+        let (clamped, saturated) = Clamp::INT8.apply(p.value(exponential(q), sum));
         *code = clamped;
         counts.saturations += u64::from(saturated);
     }

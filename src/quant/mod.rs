@@ -16,7 +16,7 @@ pub mod weights;
 
 pub use clamp::Clamp;
 pub use multiplier::{Multiplier, quantize_multiplier};
-pub use profile::{Arith, OpKind, Overflow, Profile, ProfileError};
+pub use profile::{Arith, Formula, OpKind, Overflow, Profile, ProfileError};
 pub use requant::RequantStyle;
 pub use rounding::Round;
 

@@ -22,6 +22,38 @@ pub enum OpKind {
     Softmax,
 }
 
+/// Whose formulas the operations without weights follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Formula {
+    /// TensorFlow Lite's kernels, around a requantisation style.
+    Tflite(RequantStyle),
+    /// ONNX Runtime's, in f32.
+    Onnxruntime,
+}
+
+impl Formula {
+    /// The style in which an accumulator is requantised.
+    pub fn style(self) -> RequantStyle {
+        match self {
+            Formula::Tflite(style) => style,
+            Formula::Onnxruntime => RequantStyle::F32Rne,
+        }
+    }
+}
+
+impl From<RequantStyle> for Formula {
+    fn from(style: RequantStyle) -> Self {
+        Formula::Tflite(style)
+    }
+}
+
+/// Whose formulas a profile takes; the styles of TensorFlow Lite's kernels come with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Runtime {
+    Tflite,
+    Onnxruntime,
+}
+
 /// What an accumulator does beyond its width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -49,6 +81,7 @@ impl Arith {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     name: &'static str,
+    runtime: Runtime,
     base: RequantStyle,
     exceptions: &'static [(OpKind, RequantStyle)],
     arith: Arith,
@@ -65,15 +98,31 @@ pub enum ProfileError {
 /// TensorFlow Lite's reference kernels: two roundings, but one in fully-connected layers.
 const TFLITE_REF: Profile = Profile {
     name: "tflite-ref",
+    runtime: Runtime::Tflite,
     base: RequantStyle::GemmlowpDouble,
     exceptions: &[(OpKind::Linear, RequantStyle::Single)],
     arith: Arith::INT8,
 };
 
 /// TensorFlow Lite for Microcontrollers, and CMSIS-NN as it is built by default.
-const TFLM: Profile = Profile { name: "tflm", base: RequantStyle::GemmlowpDouble, exceptions: &[], arith: Arith::INT8 };
+const TFLM: Profile = Profile {
+    name: "tflm",
+    runtime: Runtime::Tflite,
+    base: RequantStyle::GemmlowpDouble,
+    exceptions: &[],
+    arith: Arith::INT8,
+};
 
-const PROFILES: [Profile; 2] = [TFLITE_REF, TFLM];
+/// ONNX Runtime on a CPU: f32 factors, ties to even.
+const ONNXRUNTIME: Profile = Profile {
+    name: "onnxruntime",
+    runtime: Runtime::Onnxruntime,
+    base: RequantStyle::F32Rne,
+    exceptions: &[],
+    arith: Arith::INT8,
+};
+
+const PROFILES: [Profile; 3] = [TFLITE_REF, TFLM, ONNXRUNTIME];
 
 fn names() -> Vec<&'static str> {
     PROFILES.iter().map(|p| p.name).collect()
@@ -85,6 +134,9 @@ impl Profile {
     }
     pub fn tflm() -> Self {
         TFLM
+    }
+    pub fn onnxruntime() -> Self {
+        ONNXRUNTIME
     }
     /// Every profile, in the order in which they are listed to the user.
     pub fn all() -> impl Iterator<Item = Self> {
@@ -101,6 +153,14 @@ impl Profile {
     /// How this kind of operation requantises.
     pub fn style(&self, kind: OpKind) -> RequantStyle {
         self.exceptions.iter().find(|(k, _)| *k == kind).map_or(self.base, |(_, style)| *style)
+    }
+
+    /// Whose formula this kind of operation follows.
+    pub fn formula(&self, kind: OpKind) -> Formula {
+        match self.runtime {
+            Runtime::Tflite => Formula::Tflite(self.style(kind)),
+            Runtime::Onnxruntime => Formula::Onnxruntime,
+        }
     }
 
     /// The same profile on other widths, if an engine has them.
@@ -159,8 +219,8 @@ mod tests {
             assert_eq!(profile.to_string().parse::<Profile>().unwrap(), profile);
             assert_eq!(serde_json::from_str::<Profile>(&serde_json::to_string(&profile).unwrap()).unwrap(), profile);
         }
-        let error = "onnxruntime".parse::<Profile>().unwrap_err().to_string();
-        assert!(error.contains("tflite-ref, tflm"), "{error}");
+        let error = "cmsis".parse::<Profile>().unwrap_err().to_string();
+        assert!(error.contains("tflite-ref, tflm, onnxruntime"), "{error}");
     }
 
     #[test]

@@ -9,13 +9,30 @@ pub struct WeightCodes {
     pub codes: Vec<i8>,
     /// One for the whole tensor, or one per output channel.
     pub scales: Vec<f32>,
-    /// Zero but in legacy unsigned models; in the engine's signed view.
-    pub zero_point: i32,
+    /// One for the whole tensor, or one per output channel; in the engine's signed view. Zero where
+    /// a runtime's weights are symmetric.
+    pub zero_points: Vec<i32>,
 }
 
 impl WeightCodes {
     pub fn scale(&self, channel: usize) -> f32 {
         if self.scales.len() == 1 { self.scales[0] } else { self.scales[channel] }
+    }
+
+    pub fn zero_point(&self, channel: usize) -> i32 {
+        if self.zero_points.len() == 1 { self.zero_points[0] } else { self.zero_points[channel] }
+    }
+
+    /// The largest weight in codes, its zero point taken off.
+    pub fn widest(&self, channels: usize) -> i32 {
+        let per_channel = (self.codes.len() / channels.max(1)).max(1);
+        let centred = self.codes.iter().enumerate().map(|(i, &q)| i32::from(q) - self.zero_point(i / per_channel));
+        centred.map(i32::abs).max().unwrap_or(0)
+    }
+
+    /// Whether a code of zero is the weight zero, in every channel.
+    pub fn is_symmetric(&self) -> bool {
+        self.zero_points.iter().all(|&z| z == 0)
     }
 
     pub fn is_per_tensor(&self) -> bool {
@@ -45,7 +62,7 @@ pub fn quantise(weights: &[f32], channels: usize) -> WeightCodes {
         }));
     }
     scales.resize(channels, 1.0);
-    WeightCodes { codes, scales, zero_point: 0 }
+    WeightCodes { codes, scales, zero_points: vec![0] }
 }
 
 /// A bias in units of the accumulator, and whether 32 bits were not enough.

@@ -7,10 +7,11 @@ use super::tap_in::{TapInFormat, use_of};
 use super::work::Work;
 use super::{TrunkError, TrunkProgram, TrunkStep};
 use crate::graph::{EdgeId, Graph, Node, NodeId};
+use crate::op::pool::Average;
 use crate::op::product::Product;
 use crate::op::{Activation, Op, Output, add, batch_norm, concat, conv2d, linear, mean, mul, requantise, softmax};
 use crate::quant::weights::WeightCodes;
-use crate::quant::{Clamp, Multiplier, OpKind, Profile, QuantParams};
+use crate::quant::{Clamp, Formula, Multiplier, OpKind, Profile, QuantParams, onnxruntime};
 use crate::tensor::Shape;
 use crate::units::{HardwareDomain, Macs};
 use std::collections::BTreeMap;
@@ -121,7 +122,7 @@ impl Context<'_> {
 
     fn make(&self, chain: &Chain, node: &Node, y: &QuantParams) -> Result<Made, TrunkError> {
         let clamp = chain.clamp.and_then(|a| a.code_clamp(y)).unwrap_or(Clamp::INT8);
-        let style = |kind| self.profile.style(kind);
+        let formula = |kind| self.profile.formula(kind);
         let x = match node.inputs.first() {
             Some(&edge) => self.quant(edge)?,
             None => return Err(TrunkError::node(node, "has no input")),
@@ -130,16 +131,16 @@ impl Context<'_> {
         let work = match &node.op {
             Op::Conv2d(_) | Op::Linear(_) => return self.product(chain, node, x, *y, clamp),
             Op::BatchNorm(_) => return self.batch_norm(chain, node, x, *y, clamp),
-            Op::Add => Work::Add(add::Int8::new(style(OpKind::Add), &x, &self.second(node)?, y, clamp)),
-            Op::Mul => Work::Mul(mul::Int8::new(style(OpKind::Mul), &x, &self.second(node)?, y, clamp)),
-            Op::AvgPool(op) => Work::AvgPool(*op, self.same(chain, node, &x, y)?.codes, clamp),
+            Op::Add => Work::Add(add::Int8::new(formula(OpKind::Add), &x, &self.second(node)?, y, clamp)),
+            Op::Mul => Work::Mul(mul::Int8::new(formula(OpKind::Mul), &x, &self.second(node)?, y, clamp)),
+            Op::AvgPool(op) => Work::AvgPool(*op, self.average(chain, node, &x, y)?, clamp),
             Op::MaxPool(op) => {
                 self.same(chain, node, &x, y)?;
                 Work::MaxPool(*op, clamp)
             }
             Op::Mean => {
                 let positions = self.graph.shape(node.inputs[0]).pixels();
-                Work::Mean(mean::Int8::new(style(OpKind::Mean), &x, positions, y, clamp))
+                Work::Mean(mean::Int8::new(formula(OpKind::Mean), &x, positions, y, clamp))
             }
             Op::Pad(op) => Work::Pad(*op, self.same(chain, node, &x, y)?.zero_point),
             Op::Concat => Work::Concat(self.concat(node, y)?),
@@ -149,14 +150,14 @@ impl Context<'_> {
             }
             Op::Softmax(op) => {
                 let channels = self.graph.shape(node.inputs[0]).c;
-                Work::Softmax(softmax::Int8::new(*op, style(OpKind::Softmax), &x, channels, y).map_err(refuse)?)
+                Work::Softmax(softmax::Int8::new(*op, formula(OpKind::Softmax), &x, channels, y).map_err(refuse)?)
             }
             Op::Requantise => {
-                Work::Table(requantise::table(style(OpKind::Requantise), &x, y, clamp), Multiplier::BYTES)
+                Work::Table(requantise::table(formula(OpKind::Requantise), &x, y, clamp), Multiplier::BYTES)
             }
             Op::Activation(a) => {
                 let kind = activation_kind(*a);
-                Work::Table(a.table(style(kind), &x, y).map_err(refuse)?, activation_bytes(*a))
+                Work::Table(a.table(formula(kind), &x, y).map_err(refuse)?, activation_bytes(*a))
             }
             Op::ChannelPool => {
                 return Err(refuse("is not a trunk operation; place the node on the adapter device".into()));
@@ -180,7 +181,7 @@ impl Context<'_> {
             _ => return Err(TrunkError::node(node, "has no weights")),
         };
         let weights = product::weights_of(self.graph, node, channels, channels.saturating_mul(depth))?;
-        let widest = weights.codes.iter().map(|&q| (i32::from(q) - weights.zero_point).abs()).max().unwrap_or(0);
+        let widest = weights.widest(channels);
         let mut layer = Layer {
             style: self.profile.style(kind),
             x,
@@ -198,8 +199,8 @@ impl Context<'_> {
         let output = Output { style: layer.style, zero_point: y.zero_point, clamp };
         let pack = |weights| Product { input_zero_point: x.zero_point, weights, registers, output };
         let work = match &node.op {
-            Op::Conv2d(op) => Work::Conv2d(op.clone(), pack(conv2d::pack(op, &weights.codes, weights.zero_point))),
-            Op::Linear(op) => Work::Linear(op.clone(), pack(linear::pack(op, &weights.codes, weights.zero_point))),
+            Op::Conv2d(op) => Work::Conv2d(op.clone(), pack(conv2d::pack(op, &weights.codes, &weights.zero_points))),
+            Op::Linear(op) => Work::Linear(op.clone(), pack(linear::pack(op, &weights.codes, &weights.zero_points))),
             _ => return Err(TrunkError::node(node, "has no weights")),
         };
         Ok(Made { work, weights: Some(weights), join, events })
@@ -233,7 +234,18 @@ impl Context<'_> {
     }
 
     fn concat(&self, node: &Node, y: &QuantParams) -> Result<Vec<Option<crate::op::Table>>, TrunkError> {
-        node.inputs.iter().map(|&edge| Ok(concat::rescale(&self.quant(edge)?, y))).collect()
+        node.inputs
+            .iter()
+            .map(|&edge| Ok(concat::rescale(self.profile.formula(OpKind::Requantise), &self.quant(edge)?, y)))
+            .collect()
+    }
+
+    /// An average: TensorFlow Lite's keeps codes, ONNX Runtime's requantises.
+    fn average(&self, chain: &Chain, node: &Node, x: &QuantParams, y: &QuantParams) -> Result<Average, TrunkError> {
+        match self.profile.formula(OpKind::Requantise) {
+            Formula::Tflite(_) => Ok(Average::Tflite(self.same(chain, node, x, y)?.codes)),
+            Formula::Onnxruntime => Ok(Average::Onnxruntime(onnxruntime::Average::new(x, y))),
+        }
     }
 
     /// The parameters of the second operand.

@@ -112,7 +112,7 @@ pub(super) fn weights_of(graph: &Graph, node: &Node, channels: usize, len: usize
             finite(node, param, values)?;
             Ok(weights::quantise(values, channels))
         }
-        ParamValue::I8 { codes, scales, zero_point } => {
+        ParamValue::I8 { codes, scales, zero_points } => {
             if scales.len() != 1 && scales.len() != channels {
                 let why = format!("weight '{}' has {} scales for {channels} outputs", param.name, scales.len());
                 return Err(TrunkError::node(node, why));
@@ -120,10 +120,15 @@ pub(super) fn weights_of(graph: &Graph, node: &Node, channels: usize, len: usize
             if let Some(s) = scales.iter().find(|s| !(s.is_finite() && **s >= 0.0)) {
                 return Err(TrunkError::node(node, format!("weight '{}' has a scale of {s}", param.name)));
             }
-            if !(-128..=127).contains(zero_point) {
-                return Err(TrunkError::node(node, format!("weight '{}' has zero point {zero_point}", param.name)));
+            if zero_points.len() != 1 && zero_points.len() != channels {
+                let why =
+                    format!("weight '{}' has {} zero points for {channels} outputs", param.name, zero_points.len());
+                return Err(TrunkError::node(node, why));
             }
-            Ok(WeightCodes { codes: codes.clone(), scales: scales.clone(), zero_point: *zero_point })
+            if let Some(z) = zero_points.iter().find(|z| !(-128..=127).contains(*z)) {
+                return Err(TrunkError::node(node, format!("weight '{}' has zero point {z}", param.name)));
+            }
+            Ok(WeightCodes { codes: codes.clone(), scales: scales.clone(), zero_points: zero_points.clone() })
         }
         ParamValue::I32 { .. } => {
             Err(TrunkError::node(node, format!("weight '{}' must be f32 values or int8 codes, is int32", param.name)))

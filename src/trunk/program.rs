@@ -47,7 +47,7 @@ impl TrunkProgram {
             hash.sizes(&[step.inputs.len(), step.join_shift as usize]);
             if let Some(weights) = &step.weights {
                 hash.codes(&weights.codes);
-                hash.int(weights.zero_point);
+                weights.zero_points.iter().for_each(|&z| hash.int(z));
             }
             step.work.hash(&mut hash);
         }
@@ -85,6 +85,9 @@ impl Hash {
     }
     pub fn int(&mut self, value: i32) {
         self.0.update(value.to_le_bytes());
+    }
+    pub fn words(&mut self, words: &[i32]) {
+        words.iter().for_each(|&w| self.int(w));
     }
     pub fn sizes(&mut self, sizes: &[usize]) {
         self.0.update((sizes.len() as u64).to_le_bytes());

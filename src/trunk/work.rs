@@ -6,7 +6,7 @@ use crate::op::{
     Conv2d, Counts, Linear, Pad, Pool, Registers, Table, add, batch_norm, concat, conv2d, linear, mean, mul, pad, pool,
     softmax, table,
 };
-use crate::quant::{Clamp, CodeType, Multiplier};
+use crate::quant::{Clamp, Multiplier};
 use crate::tensor::{Shape, Tensor};
 
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub(super) enum Work {
     BatchNorm(batch_norm::Int8),
     Add(add::Int8),
     Mul(mul::Int8),
-    AvgPool(Pool, CodeType, Clamp),
+    AvgPool(Pool, pool::Average, Clamp),
     MaxPool(Pool, Clamp),
     Mean(mean::Int8),
     Pad(Pad, i32),
@@ -36,7 +36,7 @@ impl Work {
             Work::BatchNorm(p) => batch_norm::int8(x, p),
             Work::Add(p) => add::int8(x, inputs[1], p),
             Work::Mul(p) => mul::int8(x, inputs[1], p),
-            Work::AvgPool(op, codes, clamp) => pool::average_int8(op, x, *codes, *clamp),
+            Work::AvgPool(op, form, clamp) => pool::average_int8(op, x, *form, *clamp),
             Work::MaxPool(op, clamp) => pool::maximum_int8(op, x, *clamp),
             Work::Mean(p) => mean::int8(x, p),
             Work::Pad(op, zero_point) => (pad::int8(op, x, *zero_point), Counts::default()),
@@ -84,18 +84,16 @@ impl Work {
                 hash.output(&p.output);
             }
             Work::Add(p) => {
-                p.zero_points.iter().for_each(|&z| hash.int(z));
-                p.inputs.iter().chain([&p.sum]).for_each(|&m| hash.multiplier(m));
+                hash.words(&p.words());
                 hash.output(&p.output);
             }
             Work::Mul(p) => {
-                p.zero_points.iter().for_each(|&z| hash.int(z));
-                hash.multiplier(p.multiplier);
+                hash.words(&p.words());
                 hash.output(&p.output);
             }
-            Work::AvgPool(op, codes, clamp) => {
+            Work::AvgPool(op, form, clamp) => {
                 hash_pool(op, hash);
-                hash.int(codes.offset());
+                hash.words(&form.words());
                 hash.clamp(*clamp);
             }
             Work::MaxPool(op, clamp) => {
@@ -114,7 +112,7 @@ impl Work {
                 tables.iter().for_each(|t| hash.codes(t.as_ref().map_or(&[], Table::codes)));
             }
             Work::Reshape(to) => hash.sizes(&[to.h, to.w, to.c]),
-            Work::Softmax(p) => hash.multiplier(p.multiplier),
+            Work::Softmax(p) => hash.words(&p.words()),
             Work::Table(table, _) => hash.codes(table.codes()),
         }
     }

@@ -1,12 +1,15 @@
 //! What every operator's conversion uses: values by name, attributes, constants, adding nodes.
 
+use super::fold::Budget;
 use super::proto;
 use super::tensor::{self, Constant, Refusal};
 use crate::graph::{EdgeId, Graph, ParamId, ParamKind, ParamValue};
 use crate::model::{Fault, printable};
 use crate::op::Op;
+use crate::quant::CodeType;
 use crate::tensor::Shape;
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// How ONNX sees a map that the graph holds as height × width × channels.
@@ -28,11 +31,30 @@ impl View {
     }
 }
 
+/// What a name in the file gives of a map that the trunk holds as codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Real values that no QuantizeLinear has rounded (yet).
+    Real,
+    /// The codes, as integers.
+    Codes,
+    /// The values that the codes stand for.
+    Dequantised,
+}
+
 /// A map and ONNX's view of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Map {
     pub edge: EdgeId,
     pub view: View,
+    pub form: Form,
+}
+
+impl Map {
+    /// A map of real values.
+    pub fn real(edge: EdgeId, view: View) -> Self {
+        Self { edge, view, form: Form::Real }
+    }
 }
 
 /// What a name stands for.
@@ -58,8 +80,12 @@ pub struct Importer<'a> {
     pub notes: Vec<String>,
     values: HashMap<&'a str, Value>,
     initialisers: HashMap<&'a str, &'a proto::Tensor>,
-    /// Constant bytes that may still be copied: many nodes may name one initialiser.
-    copies_left_bytes: usize,
+    /// The type of the input's codes, if the file's input is codes.
+    pub input_codes: CodeType,
+    /// Maps that a node reads.
+    read: HashSet<EdgeId>,
+    /// What may still be copied and folded.
+    pub budget: Budget,
 }
 
 /// Larger attributes are refused, so that sizes computed from a few of them cannot overflow.
@@ -67,9 +93,6 @@ const MAX_ATTRIBUTE: i64 = u16::MAX as i64;
 
 /// Elements of the largest map.
 const MAX_ELEMENTS: usize = i32::MAX as usize;
-
-/// Parameters that a file of any size may have: those of a map plus one value are spread by us.
-const FREE_BYTES: usize = 1 << 20;
 
 /// Whether a map of this shape is neither empty nor beyond what is addressed.
 pub fn is_sound(shape: Shape) -> bool {
@@ -154,9 +177,16 @@ impl<'a> Step<'a> {
 impl<'a> Importer<'a> {
     pub fn new(graph: Graph, batch: usize, file: &'a proto::Graph, file_bytes: usize) -> Self {
         let initialisers = file.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
-        // Tied weights are legitimate; copying one initialiser without end is not.
-        let copies_left_bytes = file_bytes.saturating_mul(4).saturating_add(FREE_BYTES);
-        Self { graph, batch, notes: vec![], values: HashMap::new(), initialisers, copies_left_bytes }
+        Self {
+            graph,
+            batch,
+            notes: vec![],
+            values: HashMap::new(),
+            initialisers,
+            input_codes: CodeType::U8,
+            read: HashSet::new(),
+            budget: Budget::of_file(file_bytes),
+        }
     }
 
     pub fn shape(&self, map: Map) -> Shape {
@@ -172,8 +202,19 @@ impl<'a> Importer<'a> {
         }
     }
 
+    /// Whether a node reads this map.
+    pub fn is_read(&self, edge: EdgeId) -> bool {
+        self.read.contains(&edge)
+    }
+
     pub fn value(&self, name: &str) -> Option<&Value> {
         self.values.get(name)
+    }
+
+    /// Whether every input that the node has is a constant.
+    pub fn is_all_constant(&self, step: &Step) -> bool {
+        let mut given = (0..step.node.input.len()).filter(|&i| step.input(i).is_some()).peekable();
+        given.peek().is_some() && given.all(|i| self.is_constant(step, i))
     }
 
     pub fn is_constant(&self, step: &Step, position: usize) -> bool {
@@ -183,8 +224,8 @@ impl<'a> Importer<'a> {
         })
     }
 
-    /// The map on input `position`.
-    pub fn map(&self, step: &Step, position: usize) -> Result<Map, Fault> {
+    /// The map on input `position`, whatever form it has.
+    pub fn any_map(&self, step: &Step, position: usize) -> Result<Map, Fault> {
         let name = step.input(position).ok_or_else(|| step.malformed(format!("has no input {position}")))?;
         match self.values.get(name) {
             Some(Value::Map(map)) => Ok(*map),
@@ -198,12 +239,40 @@ impl<'a> Importer<'a> {
         }
     }
 
+    /// The map of real values on input `position`.
+    pub fn map(&self, step: &Step, position: usize) -> Result<Map, Fault> {
+        let map = self.any_map(step, position)?;
+        let shown = || printable(step.input(position).unwrap_or(""));
+        match map.form {
+            Form::Codes => Err(step.malformed(format!("computes with the codes '{}' as if they were values", shown()))),
+            Form::Real if self.graph.edge(map.edge).quant.is_some() => Err(step.unsupported(format!(
+                "reads '{}', which a QuantizeLinear rounds, as it is before that; quantise every reader of the map",
+                shown()
+            ))),
+            _ => Ok(map),
+        }
+    }
+
     /// The map on input `position`, which must be N×C×H×W.
     pub fn map4(&self, step: &Step, position: usize) -> Result<Map, Fault> {
         let map = self.map(step, position)?;
         match map.view {
             View::Map => Ok(map),
-            View::Flat(_) => Err(step.unsupported("works on a flattened map; only N×C×H×W is done here")),
+            View::Flat(_) => Err(flattened(step)),
+        }
+    }
+
+    /// The N×C×H×W map on input `position` of an operator that moves codes or values alike.
+    pub fn moved_map4(&self, step: &Step, position: usize) -> Result<Map, Fault> {
+        let map = self.moved_map(step, position)?;
+        if map.view == View::Map { Ok(map) } else { Err(flattened(step)) }
+    }
+
+    /// The map on input `position` of an operator that moves codes or values alike.
+    pub fn moved_map(&self, step: &Step, position: usize) -> Result<Map, Fault> {
+        match self.any_map(step, position)? {
+            map if map.form == Form::Codes => Ok(map),
+            _ => self.map(step, position),
         }
     }
 
@@ -238,15 +307,11 @@ impl<'a> Importer<'a> {
 
     /// Takes parameter bytes from the file's allowance.
     pub fn charge(&mut self, step: &Step, bytes: usize) -> Result<(), Fault> {
-        self.copies_left_bytes = self
-            .copies_left_bytes
-            .checked_sub(bytes)
-            .ok_or_else(|| step.malformed("the nodes share constants until they hold 4 times the file"))?;
-        Ok(())
+        self.budget.take_bytes(step, bytes)
     }
 
     /// Finite values of a constant.
-    pub fn floats<'c>(&self, step: &Step, what: &str, constant: &'c Constant) -> Result<&'c [f32], Fault> {
+    pub fn floats<'c>(&self, step: &Step, what: &str, constant: &'c Constant) -> Result<Cow<'c, [f32]>, Fault> {
         constant.floats().map_err(|refusal| step.refused(what, refusal))
     }
 
@@ -264,8 +329,8 @@ impl<'a> Importer<'a> {
     }
 
     /// Names a parameter after its node: `conv2d_03.weight`.
-    pub fn add_param(&mut self, name: &str, role: &str, kind: ParamKind, dims: &[usize], values: Vec<f32>) -> ParamId {
-        self.graph.add_param(&format!("{name}.{role}"), dims, kind, ParamValue::F32(values))
+    pub fn add_param(&mut self, name: &str, role: &str, kind: ParamKind, dims: &[usize], value: ParamValue) -> ParamId {
+        self.graph.add_param(&format!("{name}.{role}"), dims, kind, value)
     }
 
     /// Adds a node to the graph.
@@ -277,6 +342,7 @@ impl<'a> Importer<'a> {
         inputs: &[EdgeId],
         params: &[ParamId],
     ) -> Result<EdgeId, Fault> {
+        self.read.extend(inputs);
         let edge = self.graph.add_node(name, op, inputs, params).map_err(|e| step.malformed(e.to_string()))?;
         let shape = self.graph.shape(edge);
         if is_sound(shape) {
@@ -286,17 +352,41 @@ impl<'a> Importer<'a> {
         }
     }
 
-    /// Adds the one node of an operation without parameters and gives its map the step's output name.
-    pub fn emit(&mut self, step: &Step<'a>, op: Op, inputs: &[Map], view: View) -> Result<(), Fault> {
+    /// Adds the one node of an operation without parameters.
+    pub fn apply(&mut self, step: &Step, op: Op, inputs: &[Map], view: View) -> Result<Map, Fault> {
         let edges: Vec<EdgeId> = inputs.iter().map(|m| m.edge).collect();
         let name = step.node_name(&op);
-        let edge = self.node(step, &name, op, &edges, &[])?;
-        self.define(step, Value::Map(Map { edge, view }))
+        Ok(Map::real(self.node(step, &name, op, &edges, &[])?, view))
+    }
+
+    /// Adds the one node of an operation without parameters and gives its map the step's output name.
+    pub fn emit(&mut self, step: &Step<'a>, op: Op, inputs: &[Map], view: View) -> Result<(), Fault> {
+        let map = self.apply(step, op, inputs, view)?;
+        self.define(step, Value::Map(map))
+    }
+
+    /// The same for an operation that moves codes without changing them: its map has its input's
+    /// coding, and is of the form that its input is of.
+    pub fn emit_moved(&mut self, step: &Step<'a>, op: Op, input: Map, view: View) -> Result<(), Fault> {
+        let mut map = self.apply(step, op, &[input], view)?;
+        if input.form != Form::Real {
+            map.form = input.form;
+            let quant = self.graph.edge(input.edge).quant;
+            let edge = self.graph.edge_mut(map.edge);
+            edge.quant = quant;
+            edge.origin = (map.form == Form::Codes).then_some(step.index as u32);
+        }
+        self.define(step, Value::Map(map))
     }
 
     /// Gives a map or constant the step's first output name.
     pub fn define(&mut self, step: &Step<'a>, value: Value) -> Result<(), Fault> {
-        let name = step.node.output.first().filter(|name| !name.is_empty());
+        self.define_at(step, 0, value)
+    }
+
+    /// Gives a map or constant the name of output `position`.
+    pub fn define_at(&mut self, step: &Step<'a>, position: usize, value: Value) -> Result<(), Fault> {
+        let name = step.node.output.get(position).filter(|name| !name.is_empty());
         let name = name.ok_or_else(|| step.malformed("has no output"))?;
         if self.initialisers.contains_key(name.as_str()) || self.values.insert(name, value).is_some() {
             return Err(step.malformed(format!("computes '{}', which is there already", printable(name))));
@@ -308,4 +398,8 @@ impl<'a> Importer<'a> {
     pub fn define_input(&mut self, name: &'a str, map: Map) {
         self.values.insert(name, Value::Map(map));
     }
+}
+
+fn flattened(step: &Step) -> Fault {
+    step.unsupported("works on a flattened map; only N×C×H×W is done here")
 }

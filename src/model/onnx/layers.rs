@@ -1,19 +1,34 @@
 //! Operators with weights: convolution, linear layers, batch norm, and sums and products with
 //! constants, which are batch norms.
 
-use super::importer::{Importer, Map, Step, Value, View};
+use super::maps::from_first;
+use super::importer::{Form, Importer, Map, Step, Value, View};
 use super::tensor::Constant;
+use super::weights;
 use super::window::Window;
-use crate::graph::{EdgeId, ParamKind};
+use crate::graph::{EdgeId, ParamKind, ParamValue};
 use crate::model::Fault;
 use crate::op::{BatchNorm, Conv2d, Linear, Op};
 use crate::tensor::Shape;
-use std::rc::Rc;
 
 pub fn conv<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fault> {
-    let input = importer.map4(step, 0)?;
-    let shape = importer.shape(input);
+    let input = importer.map(step, 0)?;
     let weight = importer.constant(step, 1)?;
+    let bias = importer.optional(step, 2)?;
+    let map = conv_map(importer, step, input, &weight, bias.as_deref())?;
+    importer.define(step, Value::Map(map))
+}
+
+/// The convolution of a node, whatever its weights are coded as.
+pub fn conv_map(
+    importer: &mut Importer,
+    step: &Step,
+    input: Map,
+    weight: &Constant,
+    bias: Option<&Constant>,
+) -> Result<Map, Fault> {
+    let input = super::maps::map4(step, input)?;
+    let shape = importer.shape(input);
     let &[out_c, per_group, kh, kw] = &weight.dims[..] else {
         let why = format!("has weights of dimensions {:?}; only 2-D convolutions (four) are done", weight.dims);
         return Err(step.unsupported(why));
@@ -29,28 +44,40 @@ pub fn conv<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Faul
         let why = format!("has weights for {groups} groups of {per_group} channels but reads {}", shape.c);
         return Err(step.malformed(why));
     }
-    let values = ohwi(importer.floats(step, "its weight", &weight)?, [out_c, per_group, kh, kw]);
-    let op = Op::Conv2d(conv);
-    let name = step.node_name(&op);
-    let mut params = vec![importer.add_param(&name, "weight", ParamKind::Weight, &[out_c, kh, kw, per_group], values)];
-    if let Some(bias) = importer.optional(step, 2)? {
-        let values = per_channel(importer, step, "its bias", &bias, out_c)?;
-        params.push(importer.add_param(&name, "bias", ParamKind::Bias, &[out_c], values));
-    }
-    let edge = importer.node(step, &name, op, &[input.edge], &params)?;
-    importer.define(step, Value::Map(Map { edge, view: View::Map }))
+    let packed = weights::read(step, input, weight, 0, ohwi([out_c, per_group, kh, kw]))?;
+    let dims = [out_c, kh, kw, per_group];
+    let edge = layer(importer, step, Op::Conv2d(conv), input, packed, &dims, bias)?;
+    Ok(Map::real(edge, View::Map))
 }
 
-/// Filters from out × in × height × width to out × height × width × in.
-fn ohwi(values: &[f32], [out, channels, kh, kw]: [usize; 4]) -> Vec<f32> {
-    let taps = kh * kw;
-    let mut packed = Vec::with_capacity(values.len());
-    for o in 0..out {
-        for tap in 0..taps {
-            packed.extend((0..channels).map(|c| values[(o * channels + c) * taps + tap]));
-        }
+/// A node with weights and perhaps a bias, output channels first.
+fn layer(
+    importer: &mut Importer,
+    step: &Step,
+    op: Op,
+    input: Map,
+    packed: weights::Weights,
+    dims: &[usize],
+    bias: Option<&Constant>,
+) -> Result<EdgeId, Fault> {
+    let (name, channels) = (step.node_name(&op), dims[0]);
+    let bias = match bias {
+        Some(bias) => Some(weights::read_bias(importer, step, input, &packed, bias, channels)?),
+        None => None,
+    };
+    let mut params = vec![importer.add_param(&name, "weight", ParamKind::Weight, dims, packed.value)];
+    if let Some(bias) = bias {
+        params.push(importer.add_param(&name, "bias", ParamKind::Bias, &[channels], bias));
     }
-    packed
+    importer.node(step, &name, op, &[input.edge], &params)
+}
+
+/// Where filters of out × in × height × width lie, read as out × height × width × in.
+fn ohwi([out, channels, kh, kw]: [usize; 4]) -> impl Iterator<Item = usize> {
+    let taps = kh * kw;
+    (0..out).flat_map(move |o| {
+        (0..taps).flat_map(move |tap| (0..channels).map(move |c| (o * channels + c) * taps + tap))
+    })
 }
 
 /// One value per channel.
@@ -65,11 +92,13 @@ fn per_channel(
     if values.len() != channels {
         return Err(step.malformed(format!("{what} has {} values for {channels} channels", values.len())));
     }
-    Ok(values.to_vec())
+    Ok(values.into_owned())
 }
 
 pub fn batch_norm<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fault> {
-    if step.integer("training_mode", 0)? != 0 || step.integer("spatial", 1)? != 1 {
+    // Before opset 7 a batch norm said itself whether it is in inference mode.
+    let trains = step.opset < 7 && step.integer("is_test", 0)? == 0;
+    if trains || step.integer("training_mode", 0)? != 0 || step.integer("spatial", 1)? != 1 {
         return Err(step.unsupported("normalises by the batch or per position; export the model in inference mode"));
     }
     let epsilon = step.float("epsilon", 1e-5)?;
@@ -84,8 +113,8 @@ pub fn batch_norm<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<()
     if !parts[3].iter().all(|v| v + epsilon > 0.0) {
         return Err(step.malformed("has a variance that, with epsilon, is not above 0"));
     }
-    let edge = norm(importer, step, input.edge, BatchNorm { channels, epsilon }, parts)?;
-    importer.define(step, Value::Map(Map { edge, view: input.view }))
+    let edge = norm(importer, step, input, BatchNorm { channels, epsilon }, parts)?;
+    importer.define(step, Value::Map(Map::real(edge, input.view)))
 }
 
 /// The channels of a map, if ONNX and the graph agree which element is whose.
@@ -102,10 +131,14 @@ fn channels_of(importer: &Importer, step: &Step, input: Map) -> Result<usize, Fa
 fn norm(
     importer: &mut Importer,
     step: &Step,
-    input: EdgeId,
+    input: Map,
     op: BatchNorm,
     parts: Vec<Vec<f32>>,
 ) -> Result<EdgeId, Fault> {
+    if input.form == Form::Dequantised {
+        let why = "is done by requantisation registers, which may round otherwise than floats between codes do";
+        importer.notes.push(format!("{} {why}", step.place()));
+    }
     let channels = [op.channels];
     let op = Op::BatchNorm(op);
     let name = step.node_name(&op);
@@ -113,9 +146,9 @@ fn norm(
     let mut params = vec![];
     for (i, (role, values)) in roles.into_iter().zip(parts).enumerate() {
         let kind = if i < 2 { ParamKind::NormAffine } else { ParamKind::NormStats };
-        params.push(importer.add_param(&name, role, kind, &channels, values));
+        params.push(importer.add_param(&name, role, kind, &channels, ParamValue::F32(values)));
     }
-    importer.node(step, &name, op, &[input], &params)
+    importer.node(step, &name, op, &[input.edge], &params)
 }
 
 /// A map plus (or times) a constant per channel: a batch norm of an unmoved, unscaled map.
@@ -124,8 +157,11 @@ pub fn affine<'a>(importer: &mut Importer<'a>, step: &Step<'a>, map: usize, time
     let channels = channels_of(importer, step, input)?;
     let constant = importer.constant(step, 1 - map)?;
     let rank = if input.view == View::Map { 4 } else { 2 };
-    // ONNX lines dimensions up from the last.
-    let channel_axis = (constant.dims.len() + 1).checked_sub(rank);
+    // ONNX lines dimensions up from the last; before opset 7 an attribute says where they begin.
+    let channel_axis = match step.attribute("axis") {
+        Some(axis) if step.opset < 7 => usize::try_from(1 - from_first(axis.i, rank as i64)).ok(),
+        _ => (constant.dims.len() + 1).checked_sub(rank),
+    };
     let one_per_channel = constant.dims.iter().enumerate().all(|(i, &d)| d == 1 || Some(i) == channel_axis);
     if !one_per_channel || constant.dims.len() > rank {
         return Err(step.unsupported(format!(
@@ -133,7 +169,7 @@ pub fn affine<'a>(importer: &mut Importer<'a>, step: &Step<'a>, map: usize, time
             constant.dims
         )));
     }
-    let mut values = importer.floats(step, "its constant", &constant)?.to_vec();
+    let mut values = importer.floats(step, "its constant", &constant)?.into_owned();
     importer.charge(step, channels.saturating_mul(16))?;
     if values.len() == 1 {
         values = vec![values[0]; channels];
@@ -143,35 +179,46 @@ pub fn affine<'a>(importer: &mut Importer<'a>, step: &Step<'a>, map: usize, time
     }
     let (gamma, beta) = if times { (values, vec![0.0; channels]) } else { (vec![1.0; channels], values) };
     let parts = vec![gamma, beta, vec![0.0; channels], vec![1.0; channels]];
-    let edge = norm(importer, step, input.edge, BatchNorm { channels, epsilon: 0.0 }, parts)?;
-    importer.define(step, Value::Map(Map { edge, view: input.view }))
+    let edge = norm(importer, step, input, BatchNorm { channels, epsilon: 0.0 }, parts)?;
+    importer.define(step, Value::Map(Map::real(edge, input.view)))
 }
 
 pub fn gemm<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fault> {
+    check_gemm(step)?;
+    let (weight, bias) = (importer.constant(step, 1)?, importer.optional(step, 2)?);
+    let input = importer.map(step, 0)?;
+    let map = linear_map(importer, step, input, step.integer("transB", 0)? != 0, &weight, bias.as_deref())?;
+    importer.define(step, Value::Map(map))
+}
+
+/// Refuses what a linear layer has not.
+pub fn check_gemm(step: &Step) -> Result<(), Fault> {
     let plain = step.float("alpha", 1.0)? == 1.0 && step.float("beta", 1.0)? == 1.0;
     if !plain || step.integer("transA", 0)? != 0 {
         return Err(step.unsupported("has alpha or beta other than 1, or transA; fold the factors into the weights"));
     }
-    let bias = importer.optional(step, 2)?;
-    linear(importer, step, step.integer("transB", 0)? != 0, bias)
+    Ok(())
 }
 
 pub fn matmul<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fault> {
-    linear(importer, step, false, None)
+    let input = importer.map(step, 0)?;
+    let weight = importer.constant(step, 1)?;
+    let map = linear_map(importer, step, input, false, &weight, None)?;
+    importer.define(step, Value::Map(map))
 }
 
 /// A linear layer over a vector or a flattened map; `by_output` if the weights are out × in.
-fn linear<'a>(
-    importer: &mut Importer<'a>,
-    step: &Step<'a>,
+pub fn linear_map(
+    importer: &mut Importer,
+    step: &Step,
+    input: Map,
     by_output: bool,
-    bias: Option<Rc<Constant>>,
-) -> Result<(), Fault> {
-    let input = importer.map(step, 0)?;
+    weight: &Constant,
+    bias: Option<&Constant>,
+) -> Result<Map, Fault> {
     let View::Flat(from) = input.view else {
         return Err(step.unsupported("multiplies an N×C×H×W map by a matrix; only flattened maps (Flatten) are done"));
     };
-    let weight = importer.constant(step, 1)?;
     let &[rows, columns] = &weight.dims[..] else {
         return Err(step.unsupported(format!("has weights of dimensions {:?}; a matrix is due", weight.dims)));
     };
@@ -180,36 +227,22 @@ fn linear<'a>(
         let why = format!("has weights for {inputs} inputs and {outputs} outputs but reads {}", from.elements());
         return Err(step.malformed(why));
     }
-    let values = importer.floats(step, "its weight", &weight)?;
     let steps = if by_output { (inputs, 1) } else { (1, outputs) };
-    let values = channels_last(values, outputs, from, steps);
+    let axis = usize::from(!by_output);
+    let packed = weights::read(step, input, weight, axis, channels_last(outputs, from, steps))?;
     let op = Op::Linear(Linear { inputs, outputs });
-    let name = step.node_name(&op);
-    let mut params = vec![importer.add_param(&name, "weight", ParamKind::Weight, &[outputs, inputs], values)];
-    if let Some(bias) = bias {
-        let one = importer.floats(step, "its bias", &bias)?.to_vec();
-        let values = if one.len() == 1 {
-            vec![one[0]; outputs]
-        } else {
-            per_channel(importer, step, "its bias", &bias, outputs)?
-        };
-        params.push(importer.add_param(&name, "bias", ParamKind::Bias, &[outputs], values));
-    }
-    let edge = importer.node(step, &name, op, &[input.edge], &params)?;
-    importer.define(step, Value::Map(Map { edge, view: View::Flat(Shape::vector(outputs)) }))
+    let edge = layer(importer, step, op, input, packed, &[outputs, inputs], bias)?;
+    Ok(Map::real(edge, View::Flat(Shape::vector(outputs))))
 }
 
-/// Linear weights as out × in, the inputs from ONNX's channels-first order to the graph's.
-/// `steps` is how far the index moves per output and per input.
-fn channels_last(values: &[f32], outputs: usize, from: Shape, steps: (usize, usize)) -> Vec<f32> {
+/// Where linear weights lie, read as out × in with the inputs in the graph's order instead of
+/// ONNX's channels-first one. `steps` is how far the index moves per output and per input.
+fn channels_last(outputs: usize, from: Shape, steps: (usize, usize)) -> impl Iterator<Item = usize> {
     let pixels = from.pixels();
-    let mut packed = Vec::with_capacity(values.len());
-    for o in 0..outputs {
-        for pixel in 0..pixels {
-            packed.extend((0..from.c).map(|c| values[o * steps.0 + (c * pixels + pixel) * steps.1]));
-        }
-    }
-    packed
+    (0..outputs).flat_map(move |o| {
+        (0..pixels)
+            .flat_map(move |pixel| (0..from.c).map(move |c| o * steps.0 + (c * pixels + pixel) * steps.1))
+    })
 }
 
 #[cfg(test)]
@@ -218,17 +251,15 @@ mod tests {
 
     #[test]
     fn filters_get_their_channels_last() {
-        let filters: Vec<f32> = (0..8).map(|i| i as f32).collect();
-        assert_eq!(ohwi(&filters, [1, 2, 2, 2]), [0.0, 4.0, 1.0, 5.0, 2.0, 6.0, 3.0, 7.0]);
+        assert_eq!(ohwi([1, 2, 2, 2]).collect::<Vec<_>>(), [0, 4, 1, 5, 2, 6, 3, 7]);
     }
 
     #[test]
     fn linear_weights_follow_the_flattened_map() {
         // Two outputs over a map of 1×2 pixels and 2 channels, stored in × out.
-        let stored: Vec<f32> = (0..8).map(|i| i as f32).collect();
-        let packed = channels_last(&stored, 2, Shape::new(1, 2, 2), (1, 2));
-        assert_eq!(packed, [0.0, 4.0, 2.0, 6.0, 1.0, 5.0, 3.0, 7.0]);
-        let by_output = channels_last(&stored, 2, Shape::new(1, 2, 2), (4, 1));
-        assert_eq!(by_output, [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0]);
+        let stored = channels_last(2, Shape::new(1, 2, 2), (1, 2));
+        assert_eq!(stored.collect::<Vec<_>>(), [0, 4, 2, 6, 1, 5, 3, 7]);
+        let by_output = channels_last(2, Shape::new(1, 2, 2), (4, 1));
+        assert_eq!(by_output.collect::<Vec<_>>(), [0, 2, 1, 3, 4, 6, 5, 7]);
     }
 }

@@ -1,29 +1,23 @@
-//! Flatten, Reshape and Squeeze, and the small integer computations that exporters put before a Reshape.
+//! Flatten, Reshape and Squeeze of maps, their Shape, and `Constant` nodes.
 //!
-//! A map is flattened to a vector and nothing else; the subgraphs that compute a shape (Shape,
-//! Gather, Unsqueeze, Concat, Cast) are folded, a batch of unknown size counting as 1.
+//! A map is flattened to a vector and nothing else. What exporters compute from a shape (Gather,
+//! Unsqueeze, Concat, Cast) is folded, a batch of unknown size counting as 1.
 
 use super::importer::{Importer, Map, Step, Value, View};
-use super::tensor::{Constant, Values};
+use super::tensor::Constant;
 use crate::model::Fault;
 use crate::op::Op;
 use crate::tensor::Shape;
 use std::rc::Rc;
 
-/// Elements of the largest folded constant: shapes are short, and a chain of concatenations of one
-/// value with itself grows exponentially.
-const MOST_FOLDED: usize = 64;
-
 pub fn constant<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fault> {
-    let vector =
-        |values: Values, scalar: bool| Constant { dims: if scalar { vec![] } else { vec![values.len()] }, values };
     let [attribute] = &step.node.attribute[..] else {
         return Err(step.malformed(format!("has {} attributes, not one", step.node.attribute.len())));
     };
     let value = match (attribute.name.as_str(), &attribute.t) {
         ("value", Some(tensor)) => importer.read(step, "its value", tensor)?,
-        ("value_float", _) => Rc::new(vector(Values::Float(vec![attribute.f]), true)),
-        ("value_floats", _) => Rc::new(vector(Values::Float(attribute.floats.clone()), false)),
+        ("value_float", _) => Rc::new(Constant::float(vec![], vec![attribute.f])),
+        ("value_floats", _) => Rc::new(Constant::float(vec![attribute.floats.len()], attribute.floats.clone())),
         ("value_int", _) => Rc::new(Constant::scalar(attribute.i)),
         ("value_ints", _) => Rc::new(Constant::vector(attribute.ints.clone())),
         _ => return Err(step.unsupported("holds no dense tensor of numbers")),
@@ -31,67 +25,45 @@ pub fn constant<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), 
     importer.define(step, Value::Constant(value))
 }
 
-/// Defines a folded constant.
-fn folded<'a>(importer: &mut Importer<'a>, step: &Step<'a>, constant: Constant) -> Result<(), Fault> {
-    if constant.values.len() > MOST_FOLDED {
-        return Err(step.unsupported(format!(
-            "computes a constant of {} elements; simplify the model first (onnxsim)",
-            constant.values.len()
-        )));
-    }
-    importer.define(step, Value::Constant(Rc::new(constant)))
-}
-
+/// The dimensions of a map, as far as the attributes ask for them.
 pub fn shape<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fault> {
-    let map = importer.map(step, 0)?;
-    if step.attribute("start").is_some() || step.attribute("end").is_some() {
-        return Err(step.unsupported("takes part of a shape; simplify the model first (onnxsim)"));
-    }
-    let dims = importer.dims(map).into_iter().map(|d| d as i64).collect();
-    folded(importer, step, Constant::vector(dims))
-}
-
-pub fn gather<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fault> {
-    let (data, indices) = (importer.constant(step, 0)?, importer.constant(step, 1)?);
-    if data.dims.len() != 1 || indices.dims.len() > 1 {
-        return Err(step.unsupported("gathers from other than a list of integers"));
-    }
-    let list = importer.integers(step, "its data", &data)?;
-    let indices_of = importer.integers(step, "its indices", &indices)?;
-    if indices_of.len() > MOST_FOLDED {
-        return Err(step.unsupported(format!("gathers {} elements", indices_of.len())));
-    }
-    let at = |&index: &i64| {
-        let index = if index < 0 { index.saturating_add(list.len() as i64) } else { index };
-        let found = usize::try_from(index).ok().and_then(|i| list.get(i).copied());
-        found.ok_or_else(|| step.malformed(format!("takes element {index} of {}", list.len())))
+    let map = importer.any_map(step, 0)?;
+    let dims = importer.dims(map);
+    let within = |name: &str, none: i64| -> Result<usize, Fault> {
+        let at = step.integer(name, none)?;
+        let from_first = if at < 0 { at + dims.len() as i64 } else { at };
+        Ok(from_first.clamp(0, dims.len() as i64) as usize)
     };
-    let values: Vec<i64> = indices_of.iter().map(at).collect::<Result<_, _>>()?;
-    folded(importer, step, Constant { dims: indices.dims.clone(), values: Values::Integer(values) })
+    let (start, end) = (within("start", 0)?, within("end", dims.len() as i64)?);
+    let kept = dims[start.min(end)..end].iter().map(|&d| d as i64).collect();
+    importer.define(step, Value::Constant(Rc::new(Constant::vector(kept))))
 }
 
-/// A scalar becomes a list of one.
+/// An axis more: a vector becomes a map of one pixel.
 pub fn unsqueeze<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fault> {
-    if !importer.is_constant(step, 0) {
-        return Err(step.unsupported("adds an axis to a map; maps are N×C×H×W or flat"));
+    let map = importer.moved_map(step, 0)?;
+    let axes = importer.list(step, "axes", 1)?;
+    let mut sorted: Vec<i64> = axes.iter().flatten().map(|&a| if a < 0 { a.saturating_add(4) } else { a }).collect();
+    sorted.sort_unstable();
+    if sorted != [2, 3] || !map.view.in_order() || map.view == View::Map {
+        return Err(step.unsupported(format!("adds axes {axes:?} to a map; only N×C to N×C×1×1 is done")));
     }
-    let constant = importer.constant(step, 0)?;
-    if !constant.dims.is_empty() {
-        return Err(step.unsupported(format!("adds an axis to a constant of dimensions {:?}", constant.dims)));
-    }
-    folded(importer, step, Constant { dims: vec![1], values: constant.values.clone() })
+    pixel(importer, step, map)
 }
 
-/// A list of one becomes a scalar; a map of one pixel loses height and width.
-pub fn squeeze<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fault> {
-    if importer.is_constant(step, 0) {
-        let constant = importer.constant(step, 0)?;
-        if constant.dims != [1] {
-            return Err(step.unsupported(format!("squeezes a constant of dimensions {:?}", constant.dims)));
-        }
-        return folded(importer, step, Constant { dims: vec![], values: constant.values.clone() });
+/// A vector as a map of one pixel.
+fn pixel<'a>(importer: &mut Importer<'a>, step: &Step<'a>, map: Map) -> Result<(), Fault> {
+    let shape = importer.shape(map);
+    let map = Map { view: View::Map, ..map };
+    if shape.pixels() == 1 {
+        return importer.define(step, Value::Map(map));
     }
-    let map = importer.map4(step, 0)?;
+    importer.emit_moved(step, Op::Reshape(Shape::vector(shape.elements())), map, View::Map)
+}
+
+/// A map of one pixel loses height and width.
+pub fn squeeze<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fault> {
+    let map = importer.moved_map4(step, 0)?;
     let axes = importer.list(step, "axes", 1)?;
     let mut sorted: Vec<i64> = axes.iter().flatten().map(|&a| if a < 0 { a.saturating_add(4) } else { a }).collect();
     sorted.sort_unstable();
@@ -101,36 +73,18 @@ pub fn squeeze<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), F
     flat(importer, step, map)
 }
 
-/// Joins lists of integers.
-pub fn concat<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fault> {
-    let mut joined = vec![];
-    for position in 0..step.node.input.len() {
-        let part = importer.constant(step, position)?;
-        let part = importer.integers(step, "its operand", &part)?;
-        joined.extend(part.iter().take(MOST_FOLDED + 1));
-        if joined.len() > MOST_FOLDED {
-            return Err(step.unsupported("joins constants that are no shape; simplify the model first (onnxsim)"));
-        }
-    }
-    folded(importer, step, Constant::vector(joined))
-}
-
-/// A cast of floats to FLOAT, or of integers to INT64 or INT32, changes nothing here.
+/// A cast of a float map to a float type changes nothing here.
 pub fn cast<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fault> {
     let to = step.integer("to", 0)?;
-    let float = if importer.is_constant(step, 0) {
-        matches!(importer.constant(step, 0)?.values, Values::Float(_))
-    } else {
-        true
-    };
-    if (float && to == 1) || (!float && (to == 6 || to == 7)) {
+    if to == 1 {
+        importer.map(step, 0)?;
         return super::maps::identity(importer, step);
     }
-    Err(step.unsupported(format!("casts to {}", super::tensor::type_name(to as i32))))
+    Err(step.unsupported(format!("casts a map to {}", super::tensor::type_name(to as i32))))
 }
 
 pub fn flatten<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fault> {
-    let map = importer.map(step, 0)?;
+    let map = importer.moved_map(step, 0)?;
     let rank = importer.dims(map).len() as i64;
     let axis = step.integer("axis", 1)?;
     if axis != 1 && axis.saturating_add(rank) != 1 {
@@ -147,14 +101,14 @@ fn flat<'a>(importer: &mut Importer<'a>, step: &Step<'a>, map: Map) -> Result<()
         flat => flat,
     };
     if shape.pixels() == 1 {
-        return importer.define(step, Value::Map(Map { edge: map.edge, view }));
+        return importer.define(step, Value::Map(Map { view, ..map }));
     }
-    importer.emit(step, Op::Reshape(Shape::vector(shape.elements())), &[map], view)
+    importer.emit_moved(step, Op::Reshape(Shape::vector(shape.elements())), map, view)
 }
 
 /// Reshape to the same dimensions, to a vector, or from a vector to one pixel.
 pub fn reshape<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fault> {
-    let map = importer.map(step, 0)?;
+    let map = importer.moved_map(step, 0)?;
     let target = importer.list(step, "shape", 1)?.ok_or_else(|| step.malformed("has no shape"))?;
     let from = importer.dims(map);
     let to = resolve(&target, &from, step.integer("allowzero", 0)? == 0);
@@ -163,7 +117,7 @@ pub fn reshape<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), F
         Some(to) if to == from => importer.define(step, Value::Map(map)),
         Some([_, n]) if *n == channels => flat(importer, step, map),
         Some([_, c, 1, 1]) if *c == channels && map.view.in_order() && importer.shape(map).pixels() == 1 => {
-            importer.define(step, Value::Map(Map { edge: map.edge, view: View::Map }))
+            importer.define(step, Value::Map(Map { view: View::Map, ..map }))
         }
         _ => Err(step.unsupported(format!(
             "reshapes {from:?} to {target:?}; only N×C×H×W to N×(C·H·W), and N×C to N×C×1×1, are done"

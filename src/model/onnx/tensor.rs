@@ -1,10 +1,14 @@
 //! Constants of an ONNX file: initialisers, `Constant` nodes and what is folded from them.
 //!
-//! Every element is widened to f32 or i64. Refused: elements in another file, element types that
-//! no float network has, sizes that contradict the bytes, weights that are not finite.
+//! Every element is widened to f32 or i64; the element type is kept beside. A constant behind a
+//! DequantizeLinear keeps its codes, because the trunk wants those and not the values they stand
+//! for. Refused: elements in another file, element types that no network here has, sizes that
+//! contradict the bytes, weights that are not finite.
 
 use super::proto;
 use half::{bf16, f16};
+use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 /// Elements of a constant.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,14 +17,84 @@ pub enum Values {
     Integer(Vec<i64>),
 }
 
+/// What a DequantizeLinear says of a constant's codes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Coding {
+    /// One for the whole constant, or one per index of `axis`.
+    pub scales: Vec<f32>,
+    /// As many as there are scales.
+    pub zero_points: Vec<i64>,
+    pub axis: usize,
+}
+
 /// A constant with its dimensions; a scalar has none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Constant {
     pub dims: Vec<usize>,
+    pub element: Element,
     pub values: Values,
+    /// If the values are codes of real numbers. The element type is then that of the codes.
+    pub coding: Option<Coding>,
+}
+
+/// Element types that constants have once they are read: every float is a FLOAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element {
+    Float,
+    Uint8,
+    Int8,
+    Uint16,
+    Int16,
+    Int32,
+    Int64,
+    Bool,
+}
+
+impl Element {
+    pub fn name(self) -> String {
+        type_name(self.number())
+    }
+
+    pub fn number(self) -> i32 {
+        match self {
+            Element::Float => FLOAT,
+            Element::Uint8 => UINT8,
+            Element::Int8 => INT8,
+            Element::Uint16 => UINT16,
+            Element::Int16 => INT16,
+            Element::Int32 => INT32,
+            Element::Int64 => INT64,
+            Element::Bool => BOOL,
+        }
+    }
+
+    pub fn from_number(number: i32) -> Option<Self> {
+        use Element::*;
+        match number {
+            FLOAT16 | DOUBLE | BFLOAT16 => Some(Float),
+            _ => [Float, Uint8, Int8, Uint16, Int16, Int32, Int64, Bool].into_iter().find(|e| e.number() == number),
+        }
+    }
+
+    /// The values that an integer of this type may have.
+    pub fn range(self) -> RangeInclusive<i64> {
+        match self {
+            Element::Uint8 => 0..=255,
+            Element::Int8 => -128..=127,
+            Element::Uint16 => 0..=65535,
+            Element::Int16 => -32768..=32767,
+            Element::Int32 => i64::from(i32::MIN)..=i64::from(i32::MAX),
+            Element::Bool => 0..=1,
+            Element::Int64 | Element::Float => i64::MIN..=i64::MAX,
+        }
+    }
 }
 
 const FLOAT: i32 = 1;
+const UINT8: i32 = 2;
+const INT8: i32 = 3;
+const UINT16: i32 = 4;
+const INT16: i32 = 5;
 const INT32: i32 = 6;
 const INT64: i32 = 7;
 const BOOL: i32 = 9;
@@ -56,6 +130,7 @@ pub fn type_name(number: i32) -> String {
 }
 
 /// Why a tensor was not read; `unsupported` if the file may still be sound.
+#[derive(Debug)]
 pub struct Refusal {
     pub unsupported: bool,
     pub why: String,
@@ -69,6 +144,12 @@ fn unsupported(why: String) -> Refusal {
     Refusal { unsupported: true, why }
 }
 
+/// How many elements dimensions hold, if they can be counted even without those of size 0.
+pub fn elements(dims: &[usize]) -> Option<usize> {
+    dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d.max(1)))?;
+    Some(dims.iter().product())
+}
+
 /// Bytes that a tensor holds in the file, whatever it claims.
 pub fn held_bytes(tensor: &proto::Tensor) -> usize {
     let typed = 4 * (tensor.float_data.len() + tensor.int32_data.len());
@@ -76,12 +157,30 @@ pub fn held_bytes(tensor: &proto::Tensor) -> usize {
 }
 
 impl Constant {
+    pub fn new(dims: Vec<usize>, element: Element, values: Values) -> Self {
+        Self { dims, element, values, coding: None }
+    }
+
+    pub fn float(dims: Vec<usize>, values: Vec<f32>) -> Self {
+        Self::new(dims, Element::Float, Values::Float(values))
+    }
+
     pub fn vector(values: Vec<i64>) -> Self {
-        Self { dims: vec![values.len()], values: Values::Integer(values) }
+        Self::new(vec![values.len()], Element::Int64, Values::Integer(values))
     }
 
     pub fn scalar(value: i64) -> Self {
-        Self { dims: vec![], values: Values::Integer(vec![value]) }
+        Self::new(vec![], Element::Int64, Values::Integer(vec![value]))
+    }
+
+    /// Bytes that the elements take as they are held here.
+    pub fn bytes(&self) -> usize {
+        self.values.len().saturating_mul(4)
+    }
+
+    /// The type that ONNX sees.
+    pub fn presented(&self) -> Element {
+        if self.coding.is_some() { Element::Float } else { self.element }
     }
 
     /// Reads a tensor: its elements must fill its dimensions exactly.
@@ -92,27 +191,50 @@ impl Constant {
         }
         let dims: Option<Vec<usize>> = tensor.dims.iter().map(|&d| usize::try_from(d).ok()).collect();
         let dims = dims.ok_or_else(|| malformed(format!("has dimensions {:?}", tensor.dims)))?;
-        let elements = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        let elements = elements(&dims);
         let values = Values::read(tensor)?;
         if elements != Some(values.len()) {
             return Err(malformed(format!("has dimensions {dims:?} but holds {} elements", values.len())));
         }
-        Ok(Self { dims, values })
+        let element = Element::from_number(tensor.data_type);
+        let element = element.ok_or_else(|| unsupported(format!("is of type {}", type_name(tensor.data_type))))?;
+        Ok(Self::new(dims, element, values))
     }
 
-    /// All values, if the constant is float and every value finite.
-    pub fn floats(&self) -> Result<&[f32], Refusal> {
-        match &self.values {
-            Values::Float(v) if v.iter().all(|v| v.is_finite()) => Ok(v),
-            Values::Float(_) => Err(malformed("holds a value that is not finite".into())),
-            Values::Integer(_) => Err(unsupported("holds integers where a float network has floats".into())),
+    /// All values, if the constant is float and every value finite; codes are dequantised.
+    pub fn floats(&self) -> Result<Cow<'_, [f32]>, Refusal> {
+        let values: Cow<'_, [f32]> = match (&self.values, &self.coding) {
+            (Values::Float(v), _) => v.into(),
+            (Values::Integer(codes), Some(coding)) => self.dequantised(codes, coding).into(),
+            (Values::Integer(_), None) => {
+                return Err(unsupported("holds integers where a float network has floats".into()));
+            }
+        };
+        if values.iter().all(|v| v.is_finite()) {
+            Ok(values)
+        } else {
+            Err(malformed("holds a value that is not finite".into()))
         }
     }
 
+    /// `(q - z) · s`: an integer subtraction and one f32 multiplication.
+    fn dequantised(&self, codes: &[i64], coding: &Coding) -> Vec<f32> {
+        if codes.is_empty() {
+            return vec![];
+        }
+        let inner: usize = self.dims[(coding.axis + 1).min(self.dims.len())..].iter().product();
+        let channels = coding.scales.len();
+        let real = |(i, &q): (usize, &i64)| {
+            let c = i / inner % channels;
+            (q - coding.zero_points[c]) as f32 * coding.scales[c]
+        };
+        codes.iter().enumerate().map(real).collect()
+    }
+
     pub fn integers(&self) -> Result<&[i64], Refusal> {
-        match &self.values {
-            Values::Integer(v) => Ok(v),
-            Values::Float(_) => Err(malformed("holds floats where integers are due".into())),
+        match (&self.values, &self.coding) {
+            (Values::Integer(v), None) => Ok(v),
+            _ => Err(malformed("holds floats where integers are due".into())),
         }
     }
 }
@@ -144,13 +266,25 @@ impl Values {
             INT64 if raw => Values::Integer(words(t, i64::from_le_bytes)?),
             INT64 => Values::Integer(t.int64_data.clone()),
             INT32 if raw => Values::Integer(words(t, |b| i32::from_le_bytes(b).into())?),
-            BOOL if raw => Values::Integer(t.raw_data.iter().map(|&b| b.into()).collect()),
-            INT32 | BOOL => Values::Integer(t.int32_data.iter().map(|&v| v.into()).collect()),
+            INT16 if raw => Values::Integer(words(t, |b| i16::from_le_bytes(b).into())?),
+            UINT16 if raw => Values::Integer(words(t, |b| u16::from_le_bytes(b).into())?),
+            INT8 if raw => Values::Integer(t.raw_data.iter().map(|&b| (b as i8).into()).collect()),
+            UINT8 | BOOL if raw => Values::Integer(t.raw_data.iter().map(|&b| b.into()).collect()),
+            UINT8 | INT8 | UINT16 | INT16 | INT32 | BOOL => narrow(t)?,
             other => {
-                let read = "FLOAT, DOUBLE, FLOAT16, BFLOAT16, INT32, INT64 and BOOL constants are read";
+                let read = "floats, INT8 to INT64, UINT8, UINT16 and BOOL constants are read";
                 return Err(unsupported(format!("is of type {}; {read}", type_name(other))));
             }
         })
+    }
+}
+
+/// Integers of up to 32 bits in the typed field, if they fit their type.
+fn narrow(t: &proto::Tensor) -> Result<Values, Refusal> {
+    let range = Element::from_number(t.data_type).map_or(0..=0, Element::range);
+    match t.int32_data.iter().find(|&&v| !range.contains(&v.into())) {
+        Some(v) => Err(malformed(format!("is of type {} but holds {v}", type_name(t.data_type)))),
+        None => Ok(Values::Integer(t.int32_data.iter().map(|&v| v.into()).collect())),
     }
 }
 

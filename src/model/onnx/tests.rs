@@ -234,11 +234,11 @@ fn what_is_not_read_is_named_with_a_way_out() {
     let one = |op: &str| Model::new(&[1, 4, 8, 8]).node(op, &["x"], "y", &[]).refusal();
     let unknown = one("Einsum");
     assert!(unknown.contains("m.onnx: node 0 'the_Einsum' (Einsum)") && unknown.contains("onnxsim"), "{unknown}");
-    assert!(one("QuantizeLinear").contains("before quantisation"));
+    assert!(one("DynamicQuantizeLinear").contains("quantise statically"));
     let mut other = Model::new(&[1, 4]).node("Relu", &["x"], "y", &[]);
     other.graph().node[0].domain = "com.microsoft".into();
     assert!(other.refusal().contains("com.microsoft.Relu"));
-    assert!(Model::new(&[1, 4]).opset(6).node("Relu", &["x"], "y", &[]).refusal().contains("convert_version"));
+    assert!(Model::new(&[1, 4]).opset(0).node("Relu", &["x"], "y", &[]).refusal().contains("the first is 1"));
     assert!(Model::new(&[1, -1, 8, 8]).node("Relu", &["x"], "y", &[]).refusal().contains("dimension 1 open"));
     assert!(Model::new(&[1, 4, 8]).node("Relu", &["x"], "y", &[]).refusal().contains("rank 3"));
     assert!(Model::new(&[1, 4]).node("Relu", &["z"], "y", &[]).refusal().contains("before any node computes it"));
@@ -257,8 +257,8 @@ fn weights_that_are_elsewhere_or_too_few_are_refused() {
     model.graph().initializer[0].data_location = 1;
     assert!(model.refusal().contains("another file"));
     model.graph().initializer[0] =
-        proto::Tensor { name: "w".into(), data_type: 3, dims: vec![1, 1, 1, 1], ..Default::default() };
-    assert!(model.refusal().contains("INT8"));
+        proto::Tensor { name: "w".into(), data_type: 8, dims: vec![1, 1, 1, 1], ..Default::default() };
+    assert!(model.refusal().contains("STRING"));
 }
 
 #[test]
@@ -269,9 +269,9 @@ fn sizes_that_nothing_justifies_are_refused() {
     let spread = Model::new(&[1, i64::from(i32::MAX)]).floats("c", &[], &[1.0]).node("Mul", &["x", "c"], "y", &[]);
     assert!(spread.refusal().contains("4 times the file"));
     let mut doubling = Model::new(&[1, 4]).integers("c0", &[1]);
-    for i in 0..64 {
+    for i in 0..40 {
         let (from, to) = (format!("c{i}"), format!("c{}", i + 1));
         doubling = doubling.node("Concat", &[&from, &from], &to, &[int("axis", 0)]);
     }
-    assert!(doubling.refusal().contains("no shape"));
+    assert!(doubling.refusal().contains("4 times the file"));
 }

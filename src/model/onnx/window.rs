@@ -41,6 +41,21 @@ impl Window {
         Ok(window)
     }
 
+    /// How many windows fit a map of this height and width.
+    pub fn positions(&self, extent: [usize; 2]) -> Option<[usize; 2]> {
+        let of = |axis: usize| {
+            let padded = extent[axis] + self.pad[axis] + self.pad[axis + 2];
+            Some(padded.checked_sub(self.reach(axis))? / self.stride[axis] + 1)
+        };
+        Some([of(0)?, of(1)?])
+    }
+
+    /// The position of the map under tap `tap` of window `at`, unless that is padding.
+    pub fn input(&self, axis: usize, at: usize, tap: usize, extent: usize) -> Option<usize> {
+        let padded = at * self.stride[axis] + tap * self.dilation[axis];
+        padded.checked_sub(self.pad[axis]).filter(|&i| i < extent)
+    }
+
     fn reach(&self, axis: usize) -> usize {
         (self.kernel[axis] - 1) * self.dilation[axis] + 1
     }

@@ -115,7 +115,7 @@ fn parameters(
     let codes = layout(weight.codes()?);
     let (scales, zero_point) = weight.weight_coding(channels.axis, channels.count)?;
     let bias = bias(importer, step, input.scale, &scales, channels.count)?;
-    let value = ParamValue::I8 { codes, scales, zero_point };
+    let value = ParamValue::I8 { codes, scales, zero_points: vec![zero_point] };
     let mut params = vec![importer.add_param(step, op, ParamKind::Weight, dims, value)];
     if let Some(value) = bias {
         params.push(importer.add_param(step, op, ParamKind::Bias, &[channels.count], value));

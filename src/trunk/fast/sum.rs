@@ -28,12 +28,13 @@ pub struct Sum {
 impl Sum {
     /// The fast form of an addition; none where a sum could overflow.
     pub fn new(p: &add::Int8, kernels: Kernels) -> Option<Self> {
+        let add::Form::Tflite(form) = &p.form else { return None };
         let table = kernels.table()?;
         table.requantise?;
-        let part = |operand: usize| (-128..=127i8).map(|q| p.scaled(operand, q) as i32).collect::<Box<[i32]>>();
+        let part = |operand: usize| (-128..=127i8).map(|q| form.scaled(operand, q) as i32).collect::<Box<[i32]>>();
         let parts = [part(0), part(1)];
         let most = |part: &[i32]| part.iter().map(|v| i64::from(*v).abs()).max().unwrap_or(0);
-        let requant = Requant::uniform(&p.output, p.sum, most(&parts[0]) + most(&parts[1]), ROW)?;
+        let requant = Requant::uniform(&p.output, form.sum, most(&parts[0]) + most(&parts[1]), ROW)?;
         Some(Self { table, parts, requant, output: p.output })
     }
 
