@@ -11,7 +11,7 @@ use crate::hw::System;
 use crate::ledger::{DataEvent, Event, Ledger, Place};
 use crate::plan::macs::{MacCounts, MacRule};
 use crate::plan::tap::{TapPrecision, taps};
-use crate::quant::{Arith, Profile, ProfileError};
+use crate::quant::{Profile, ProfileError};
 use crate::run::{self, Outcome, Prepared, RunError};
 use crate::scheme::{self, Request, SchemeError};
 use crate::trunk::{TrunkError as PrepareError, TrunkProgram, prepare};
@@ -220,14 +220,11 @@ fn preparation_notes(trunk: &TrunkProgram) -> Option<String> {
 fn engine_runs(system: &System, profile: &Profile) -> Result<(), ExperimentError> {
     let (chip, has) = (&system.trunk, profile.arith());
     let bits = |said: Option<u32>, otherwise: u8| said.map_or(otherwise, |b| b.min(255) as u8);
-    let arith = Arith {
-        accumulator_bits: bits(chip.arith.accumulator_bits, has.accumulator_bits),
-        weight_bits: bits(chip.weight_bits(), has.weight_bits),
-        activation_bits: bits(chip.activation_bits(), has.activation_bits),
-        ..has
-    };
+    let accumulator = bits(chip.arith.accumulator_bits, has.accumulator_bits);
+    let weights = bits(chip.weight_bits(), has.weight_bits);
+    let activations = bits(chip.activation_bits(), has.activation_bits);
     let refused = |why| ExperimentError::Arithmetic { chip: chip.name.clone(), why };
-    profile.clone().with_arith(arith).map(drop).map_err(refused)
+    profile.check_widths(accumulator, weights, activations).map_err(refused)
 }
 
 /// Fixes the scales of a float trunk.

@@ -146,7 +146,7 @@ impl Trunk {
 
     /// Fixes the scales of a float network from preprocessed images.
     pub fn calibrate(&mut self, images: &Tensor<f32>) -> Result<(), TrunkError> {
-        quantise::calibrate(&mut self.graph, images)?;
+        quantise::calibrate(&mut self.graph, images, self.profile.maps())?;
         self.notes.push(format!("int8 scales from the range seen on {} images", images.batch));
         Ok(())
     }

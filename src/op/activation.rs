@@ -3,8 +3,9 @@
 //! In int8 a clamp is two bounds at the end of the step before it; everything else is a table of
 //! 256 codes. A gate `2·logistic` has no int8 form and is refused.
 
-use super::{Output, Table, hard_swish};
-use crate::quant::{Clamp, Formula, QuantParams, RequantStyle, onnxruntime};
+use super::{Counts, Output, Table, hard_swish};
+use crate::quant::convert::Convert;
+use crate::quant::{Clamp, Formula, QuantParams, RequantStyle, Round, onnxruntime, power_of_two};
 
 /// An elementwise function.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,8 +66,10 @@ impl Activation {
     /// The function as a table of codes, or why there is none.
     pub fn table(self, formula: impl Into<Formula>, x: &QuantParams, y: &QuantParams) -> Result<Table, String> {
         match formula.into() {
-            Formula::Tflite(style) => self.tflite_table(style, x, y),
             Formula::Onnxruntime => self.onnxruntime_table(x, y),
+            Formula::Xnnpack => self.xnnpack_table(x, y),
+            Formula::PowerOfTwo => self.power_of_two_table(x, y),
+            other => self.tflite_table(other.style(), x, y),
         }
     }
 
@@ -87,14 +90,32 @@ impl Activation {
         }
     }
 
+    /// The leaky ReLU in factors of 8 fractional bits; other functions run on TensorFlow Lite's kernels.
+    fn xnnpack_table(self, x: &QuantParams, y: &QuantParams) -> Result<Table, String> {
+        let convert = match self {
+            Activation::LeakyRelu { slope } => Convert::leaky_relu(slope, x, y),
+            _ => None,
+        };
+        match convert {
+            Some(convert) => Ok(Table::build(|q, counts| clamped(convert.value(q), counts))),
+            None => self.tflite_table(RequantStyle::GemmlowpDouble, x, y),
+        }
+    }
+
+    /// A leaky ReLU has the one slope that the chip has; other functions round their real values.
+    fn power_of_two_table(self, x: &QuantParams, y: &QuantParams) -> Result<Table, String> {
+        if !matches!(self, Activation::LeakyRelu { .. }) {
+            return self.tflite_table(Formula::PowerOfTwo.style(), x, y);
+        }
+        let style = RequantStyle::MulShift { round: Round::HalfUp, shared: false };
+        let slope = power_of_two::LEAKY.0 as f32 / (1u32 << power_of_two::LEAKY.1) as f32;
+        Ok(leaky_relu(style, slope, x, y))
+    }
+
     /// The function between DequantizeLinear and QuantizeLinear, at every code.
     fn onnxruntime_table(self, x: &QuantParams, y: &QuantParams) -> Result<Table, String> {
         let through = |f: &dyn Fn(f32) -> f32| {
-            Ok(Table::build(|q, counts| {
-                let (code, saturated) = Clamp::INT8.apply(onnxruntime::through_f32(q, x, y, f));
-                counts.saturations += u64::from(saturated);
-                code
-            }))
+            Ok(Table::build(|q, counts| clamped(onnxruntime::through_f32(q, x, y, f), counts)))
         };
         match self {
             Activation::Relu | Activation::Relu6 | Activation::ReluN1To1 => {
@@ -119,10 +140,14 @@ fn rounded(x: &QuantParams, y: &QuantParams, f: impl Fn(f64) -> f64) -> Table {
     Table::build(|q, counts| {
         let real = f64::from(x.scale) * f64::from(i32::from(q) - x.zero_point);
         let value = (f(real) / f64::from(y.scale)).round() as i32;
-        let (code, saturated) = Clamp::INT8.apply(value.saturating_add(y.zero_point));
-        counts.saturations += u64::from(saturated);
-        code
+        clamped(value.saturating_add(y.zero_point), counts)
     })
+}
+
+fn clamped(value: i32, counts: &mut Counts) -> i8 {
+    let (code, saturated) = Clamp::INT8.apply(value);
+    counts.saturations += u64::from(saturated);
+    code
 }
 
 /// Two requantisations, one per side of zero.

@@ -1,6 +1,7 @@
 //! Elementwise sum of two maps.
 
 use super::{Counts, Output};
+use crate::quant::sum::{Scaled, Sum};
 use crate::quant::{Clamp, Formula, Multiplier, QuantParams, RequantStyle, onnxruntime};
 use crate::tensor::{Shape, Tensor};
 use rayon::prelude::*;
@@ -27,7 +28,8 @@ pub struct Int8 {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Form {
     Tflite(Fixed),
-    Onnxruntime(onnxruntime::Add),
+    /// Another runtime's or a chip's, straight from the two codes.
+    Direct(Sum),
 }
 
 /// TensorFlow Lite's sum: both operands requantised to a common scale, then to the output's.
@@ -66,9 +68,20 @@ impl Int8 {
         let formula = formula.into();
         let form = match formula {
             Formula::Tflite(style) => Form::Tflite(Fixed::new(style, a, b, y)),
-            Formula::Onnxruntime => Form::Onnxruntime(onnxruntime::Add::new(a, b, y)),
+            Formula::Onnxruntime => Form::Direct(Sum::Onnxruntime(onnxruntime::Add::new(a, b, y))),
+            Formula::Xnnpack => match Scaled::xnnpack(a, b, y) {
+                Some(sum) => Form::Direct(Sum::Scaled(sum)),
+                None => Form::Tflite(Fixed::new(RequantStyle::GemmlowpDouble, a, b, y)),
+            },
+            Formula::PowerOfTwo => Form::Direct(Sum::shifted(a, b, y)),
+            Formula::Gemmini => Form::Direct(Sum::loaded(a, b, y)),
+            Formula::Pulp => Form::Direct(Sum::cut(a, b, y)),
         };
-        Self { form, output: Output { style: formula.style(), zero_point: y.zero_point, clamp } }
+        let style = match &form {
+            Form::Tflite(fixed) => fixed.style,
+            Form::Direct(_) => formula.style(),
+        };
+        Self { form, output: Output { style, zero_point: y.zero_point, clamp } }
     }
 
     /// Everything that can change a code but the output's rule.
@@ -78,7 +91,7 @@ impl Int8 {
                 let multipliers = p.inputs.iter().chain([&p.sum]).flat_map(|m| [m.mantissa, m.shift]);
                 p.zero_points.into_iter().chain(multipliers).collect()
             }
-            Form::Onnxruntime(p) => p.words(),
+            Form::Direct(sum) => sum.words(),
         }
     }
 }
@@ -90,7 +103,7 @@ pub fn int8(a: &Tensor<i8>, b: &Tensor<i8>, p: &Int8) -> (Tensor<i8>, Counts) {
         Form::Tflite(form) => {
             elementwise(a, b, |a, b, counts| output.code(form.scaled(0, a) + form.scaled(1, b), form.sum, counts))
         }
-        Form::Onnxruntime(form) => elementwise(a, b, |a, b, counts| output.clamped(form.value(a, b), counts)),
+        Form::Direct(sum) => elementwise(a, b, |a, b, counts| output.clamped(sum.value(a, b), counts)),
     }
 }
 

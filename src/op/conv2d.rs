@@ -2,6 +2,7 @@
 
 use super::product::{self, Join, PackedWeights, Product};
 use super::{Counts, Reads};
+use crate::quant::Accumulator;
 use crate::tensor::{Shape, Tensor};
 use crate::units::Macs;
 use rayon::prelude::*;
@@ -122,9 +123,12 @@ pub fn int8(conv: &Conv2d, x: &Tensor<i8>, p: &Product, join: Option<Join<'_>>) 
                     scratch.gather(conv, x, oy, ox);
                     counts.macs += scratch.multiply(conv, &p.weights);
                     let first = i * row + ox * shape.c;
-                    for (c, (code, &acc)) in codes.iter_mut().zip(&scratch.sums).enumerate() {
-                        let joined = acc + join.map_or(0, |j| j.at(first + c));
-                        *code = p.registers.code(c, joined, &p.output, &mut counts);
+                    for (c, (code, &sum)) in codes.iter_mut().zip(&scratch.sums).enumerate() {
+                        let joined = join.map(|j| j.at(first + c));
+                        *code = match p.accumulator {
+                            None => p.registers.code(c, sum + joined.unwrap_or(0), &p.output, &mut counts),
+                            Some(acc) => scratch.code_on(conv, p, acc, c, joined, &mut counts),
+                        };
                     }
                 }
                 counts
@@ -174,6 +178,27 @@ impl Scratch {
                 }
             }
         }
+    }
+
+    /// The code of channel `c` on an accumulator that sees every product.
+    fn code_on(
+        &self,
+        conv: &Conv2d,
+        p: &Product,
+        accumulator: Accumulator,
+        c: usize,
+        joined: Option<i64>,
+        counts: &mut Counts,
+    ) -> i8 {
+        let weights = &p.weights.values;
+        if p.weights.tap_major {
+            let taps = self.patch[c..].iter().step_by(conv.in_c).zip(weights[c..].iter().step_by(conv.out_c));
+            let products = taps.map(|(&x, &w)| i64::from(x) * i64::from(w));
+            return p.code_on(accumulator, c, products, joined, counts);
+        }
+        let (depth, filters) = (conv.depth(), conv.out_c / conv.groups);
+        let (x, w) = (&self.patch[c / filters * depth..][..depth], &weights[c * depth..][..depth]);
+        p.code_on(accumulator, c, product::products(x, w), joined, counts)
     }
 
     /// Fills `sums` with the exact sums of products; returns how many products.

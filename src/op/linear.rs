@@ -50,8 +50,11 @@ pub fn int8(linear: &Linear, x: &Tensor<i8>, p: &Product, join: Option<Join<'_>>
             for (c, code) in codes.iter_mut().enumerate() {
                 let w = &p.weights.values[c * linear.inputs..][..linear.inputs];
                 counts.macs += Macs(w.len() as u64);
-                let joined = product::dot(x, w) + join.map_or(0, |j| j.at(n * linear.outputs + c));
-                *code = p.registers.code(c, joined, &p.output, &mut counts);
+                let joined = join.map(|j| j.at(n * linear.outputs + c));
+                *code = match p.accumulator {
+                    None => p.registers.code(c, product::dot(x, w) + joined.unwrap_or(0), &p.output, &mut counts),
+                    Some(acc) => p.code_on(acc, c, product::products(x, w), joined, &mut counts),
+                };
             }
             counts
         })

@@ -1,7 +1,7 @@
 //! Mean over all positions of a map.
 
 use super::{Counts, Output};
-use crate::quant::{Clamp, Formula, Multiplier, QuantParams, RequantStyle};
+use crate::quant::{Clamp, Formula, Multiplier, QuantParams, RequantStyle, Round, power_of_two};
 use crate::tensor::{Shape, Tensor};
 use rayon::prelude::*;
 
@@ -20,21 +20,37 @@ pub struct Int8 {
 
 impl Int8 {
     pub fn new(formula: impl Into<Formula>, x: &QuantParams, positions: usize, y: &QuantParams, clamp: Clamp) -> Self {
-        let style = formula.into().style();
+        let (style, multiplier) = rule(formula.into(), x.scale, positions, y.scale);
         Self {
             zero_sum: i64::from(x.zero_point) * positions as i64,
-            multiplier: multiplier(style, x.scale, positions, y.scale),
+            multiplier,
             output: Output { style, zero_point: y.zero_point, clamp },
         }
     }
 }
 
-/// The factor `s_x / (n · s_y)`. The integer styles divide the mantissa of `s_x / s_y` by `n`, after
-/// shifting it left by what the division will lose.
-fn multiplier(style: RequantStyle, s_x: f32, n: usize, s_y: f32) -> Multiplier {
-    if style == RequantStyle::F32Rne {
-        return Multiplier::from_f32(s_x / (s_y * n as f32));
+/// The factor `s_x / (n · s_y)` and how it is applied.
+fn rule(formula: Formula, s_x: f32, n: usize, s_y: f32) -> (RequantStyle, Multiplier) {
+    let ratio = f64::from(s_x) / f64::from(s_y);
+    if formula == Formula::PowerOfTwo {
+        let (k, shift) = power_of_two::reciprocal(n);
+        let style = RequantStyle::MulShift { round: Round::HalfUp, shared: false };
+        return (style, style.multiplier(ratio * k as f64 / (1u64 << shift) as f64));
     }
+    let style = formula.style();
+    let multiplier = match style {
+        RequantStyle::F32Rne => Multiplier::from_f32(s_x / (s_y * n as f32)),
+        RequantStyle::MulShift { .. } | RequantStyle::Nvdla | RequantStyle::Shift { .. } => {
+            style.multiplier(ratio / n.max(1) as f64)
+        }
+        _ => divided(style, s_x, n, s_y),
+    };
+    (style, multiplier)
+}
+
+/// TensorFlow Lite divides the mantissa of `s_x / s_y` by `n`, after shifting it left by what the
+/// division will lose.
+fn divided(style: RequantStyle, s_x: f32, n: usize, s_y: f32) -> Multiplier {
     let m = style.multiplier(f64::from(s_x) / f64::from(s_y));
     let bits = n.max(1).ilog2() as i32;
     let shift = bits.min(32).min(31 + m.shift);

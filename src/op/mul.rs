@@ -52,11 +52,11 @@ impl Int8 {
     pub fn new(formula: impl Into<Formula>, a: &QuantParams, b: &QuantParams, y: &QuantParams, clamp: Clamp) -> Self {
         let formula = formula.into();
         let form = match formula {
-            Formula::Tflite(style) => Form::Tflite {
-                zero_points: [a.zero_point, b.zero_point],
-                multiplier: style.product_multiplier(a.scale, b.scale, 1.0, y.scale),
-            },
             Formula::Onnxruntime => Form::Onnxruntime(onnxruntime::Mul::new(a, b, y)),
+            _ => Form::Tflite {
+                zero_points: [a.zero_point, b.zero_point],
+                multiplier: formula.style().product_multiplier(a.scale, b.scale, 1.0, y.scale),
+            },
         };
         Self { form, output: Output { style: formula.style(), zero_point: y.zero_point, clamp } }
     }

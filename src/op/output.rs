@@ -1,6 +1,7 @@
 //! How an accumulator becomes a code: the last stage that every int8 loop shares.
 
 use super::Counts;
+use crate::quant::sum::saturated;
 use crate::quant::{Clamp, Multiplier, RequantStyle};
 
 /// The rule of one output map: requantisation style, zero point, bounds.
@@ -16,6 +17,9 @@ impl Output {
     /// wraps and is counted.
     #[inline]
     pub fn code(&self, acc: i64, m: Multiplier, counts: &mut Counts) -> i8 {
+        if let Some(value) = self.style.wide(acc, m) {
+            return self.place(saturated(value), counts);
+        }
         let wrapped = acc as i32;
         counts.overflows += u64::from(i64::from(wrapped) != acc || self.style.overflows(wrapped, m));
         self.place(self.style.apply(wrapped, m), counts)

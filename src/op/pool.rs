@@ -1,7 +1,7 @@
 //! Average and maximum pooling. Padding is never counted in an average.
 
 use super::Counts;
-use crate::quant::{Clamp, CodeType, onnxruntime};
+use crate::quant::{Clamp, CodeType, onnxruntime, power_of_two};
 use crate::tensor::{Shape, Tensor};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -51,6 +51,8 @@ pub enum Average {
     Tflite(CodeType),
     /// Of real values in f32.
     Onnxruntime(onnxruntime::Average),
+    /// By a product and a shift.
+    PowerOfTwo,
 }
 
 impl From<CodeType> for Average {
@@ -65,6 +67,7 @@ impl Average {
         match self {
             Average::Tflite(codes) => vec![codes.offset()],
             Average::Onnxruntime(p) => p.words(),
+            Average::PowerOfTwo => Vec::new(),
         }
     }
 }
@@ -76,6 +79,10 @@ pub fn average_int8(pool: &Pool, x: &Tensor<i8>, form: impl Into<Average>, clamp
             let offset = i64::from(codes.offset());
             let finish = |sum, n| (round_half_away(sum, n) - offset) as i32;
             windows(pool, x, clamp, |sum, q| sum + i64::from(q) + offset, finish, 0)
+        }
+        Average::PowerOfTwo => {
+            let finish = |sum, n| power_of_two::average(sum, n as usize) as i32;
+            windows(pool, x, clamp, |sum: i64, q| sum + i64::from(q), finish, 0)
         }
         Average::Onnxruntime(p) => {
             windows(pool, x, clamp, |sum, q| sum + p.real(q), |sum, n| p.value(sum, n as usize), 0.0f32)

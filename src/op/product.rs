@@ -1,6 +1,7 @@
 //! What convolutions and linear layers share in int8: centred operands, dot products, joins.
 
-use super::{Output, Registers};
+use super::{Counts, Output, Registers};
+use crate::quant::Accumulator;
 use crate::tensor::Tensor;
 
 /// Weight codes minus their zero point, in the order in which a loop reads them.
@@ -27,6 +28,33 @@ pub struct Product {
     pub weights: PackedWeights,
     pub registers: Registers,
     pub output: Output,
+    /// What sums the products, if it is not 32 wrapping bits.
+    pub accumulator: Option<Accumulator>,
+}
+
+impl Product {
+    /// The code of channel `c` from its products in canonical order, on an accumulator of its own kind.
+    pub(super) fn code_on(
+        &self,
+        accumulator: Accumulator,
+        c: usize,
+        products: impl Iterator<Item = i64>,
+        joined: Option<i64>,
+        counts: &mut Counts,
+    ) -> i8 {
+        let (m, bias) = (self.registers.multipliers[c], self.registers.bias[c]);
+        if m.mantissa == 0 {
+            return self.output.place(bias, counts);
+        }
+        let mut running = accumulator.sum(products);
+        if let Some(joined) = joined {
+            accumulator.add(&mut running, joined);
+        }
+        accumulator.add(&mut running, i64::from(bias));
+        let end = accumulator.finish(running);
+        counts.overflows += u64::from(end.left);
+        self.output.code(end.value, m, counts)
+    }
 }
 
 /// A tap-in added to the accumulator: `acc += values << shift`, one value per output.
@@ -42,6 +70,11 @@ impl Join<'_> {
     pub(crate) fn at(&self, index: usize) -> i64 {
         i64::from(self.values.data[index]) << self.shift
     }
+}
+
+/// Products in order.
+pub(super) fn products<'a>(x: &'a [i16], w: &'a [i16]) -> impl Iterator<Item = i64> + 'a {
+    x.iter().zip(w).map(|(&x, &w)| i64::from(x) * i64::from(w))
 }
 
 /// `q - z` for a whole map: at most nine bits, so products of two fit 32 with room for a sum.

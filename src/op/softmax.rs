@@ -44,8 +44,8 @@ impl Int8 {
         y: &QuantParams,
     ) -> Result<Self, String> {
         Ok(match formula.into() {
-            Formula::Tflite(style) => Int8::Tflite(Fixed::new(softmax, style, x, channels, y)?),
             Formula::Onnxruntime => Int8::Onnxruntime(onnxruntime::Softmax::new(softmax.beta, x, y)),
+            other => Int8::Tflite(Fixed::new(softmax, other.style(), x, channels, y)?),
         })
     }
 

@@ -4,6 +4,7 @@
 //! loop over a map could do differently.
 
 use super::Counts;
+use crate::quant::Clamp;
 use crate::tensor::Tensor;
 use rayon::prelude::*;
 
@@ -20,6 +21,17 @@ impl Table {
             (f(q, &mut counts), counts)
         };
         let (codes, events) = (i8::MIN..=i8::MAX).map(entry).unzip();
+        Self { codes, events }
+    }
+
+    /// The same function in a narrower range of codes.
+    pub fn within(self, clamp: Clamp) -> Self {
+        let cut = |(&code, &events): (&i8, &Counts)| {
+            let (cut, _) = clamp.apply(i32::from(code));
+            let saturations = events.saturations.max(u64::from(cut != code));
+            (cut, Counts { saturations, ..events })
+        };
+        let (codes, events) = self.codes.iter().zip(&self.events).map(cut).unzip();
         Self { codes, events }
     }
 

@@ -14,6 +14,22 @@ impl Clamp {
     /// Eight bits and no activation.
     pub const INT8: Clamp = Clamp { lo: -128, hi: 127, lo_saturates: true, hi_saturates: true };
 
+    /// A code's own range, where it is narrower than eight bits.
+    pub fn range((lo, hi): (i32, i32)) -> Self {
+        Self { lo, hi, lo_saturates: true, hi_saturates: true }
+    }
+
+    /// The same activation within a narrower code's range.
+    pub fn within(self, (lo, hi): (i32, i32)) -> Self {
+        let (tighter_lo, tighter_hi) = (lo > self.lo, hi < self.hi);
+        Self {
+            lo: self.lo.max(lo).min(hi),
+            hi: self.hi.min(hi).max(lo),
+            lo_saturates: self.lo_saturates || tighter_lo,
+            hi_saturates: self.hi_saturates || tighter_hi,
+        }
+    }
+
     /// Eight bits narrowed by an activation's bounds; a bound outside the range changes nothing.
     pub fn bounded(lo: Option<i32>, hi: Option<i32>) -> Self {
         let lo = lo.filter(|v| *v >= -128);
@@ -52,6 +68,9 @@ mod tests {
         let relu6 = Clamp::bounded(Some(-128), Some(100));
         assert_eq!(relu6.apply(-500), (-128, false));
         assert_eq!(relu6.apply(101), (100, false));
+        let narrow = relu6.within((-8, 7));
+        assert_eq!((narrow.apply(-500), narrow.apply(9)), ((-8, true), (7, true)));
+        assert_eq!(narrow, Clamp::range((-8, 7)));
         let beyond = Clamp::bounded(Some(-3), Some(300));
         assert_eq!(beyond.apply(200), (127, true));
     }

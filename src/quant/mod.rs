@@ -4,21 +4,28 @@
 
 use serde::{Deserialize, Serialize};
 
+mod accumulator;
 pub mod boundary;
 mod clamp;
+pub mod convert;
 pub mod fixed_point;
 mod multiplier;
 pub mod onnxruntime;
+pub mod power_of_two;
 mod profile;
 mod requant;
 mod rounding;
+mod rules;
+pub mod sum;
 pub mod weights;
 
+pub use accumulator::{Accumulator, Overflow, Running, When};
 pub use clamp::Clamp;
 pub use multiplier::{Multiplier, quantize_multiplier};
-pub use profile::{Arith, Formula, OpKind, Overflow, Profile, ProfileError};
+pub use profile::{Arith, Custom, Formula, Granularity, OpKind, Profile, ProfileError};
 pub use requant::RequantStyle;
 pub use rounding::Round;
+pub use rules::{MapCodes, MapRule, WeightRule};
 
 /// How the codes of a map are presented outside the engine.
 ///

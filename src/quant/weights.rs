@@ -3,6 +3,8 @@
 //! Weights are quantised as they are. A batch norm is never folded into them: it goes into the
 //! requantisation registers, which gives the same codes and keeps it loadable.
 
+use super::{Granularity, WeightRule};
+
 /// Weight codes with their scales; the first dimension is the output channel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WeightCodes {
@@ -40,25 +42,25 @@ impl WeightCodes {
     }
 }
 
-/// `s = max|w| / 127` per channel (1 for a channel of zeros), codes `rne(w / s)` within ±127.
+/// `s = max|w| / 127` per channel or tensor (1 for zeros), codes `rne(w / s)` within ±127; narrower
+/// weights have smaller ends, and some chips only powers of two.
 ///
 /// `weights` must be finite and a whole number of channels.
-pub fn quantise(weights: &[f32], channels: usize) -> WeightCodes {
+pub fn quantise(weights: &[f32], channels: usize, rule: WeightRule) -> WeightCodes {
     assert!(channels > 0 && weights.len().is_multiple_of(channels), "{} weights, {channels} channels", weights.len());
+    if rule.granularity == Granularity::PerTensor && channels > 1 {
+        return quantise(weights, 1, rule);
+    }
     let per_channel = weights.len() / channels;
     let mut codes = Vec::with_capacity(weights.len());
     let mut scales = Vec::with_capacity(channels);
     for channel in weights.chunks(per_channel.max(1)).take(channels) {
         let largest = channel.iter().fold(0f32, |m, w| m.max(w.abs()));
-        let scale = match largest / 127.0 {
-            // A channel of zeros, or one too small for a scale.
-            0.0 => 1.0,
-            s => s,
-        };
+        let (scale, end) = (rule.scale(largest), f64::from(rule.largest()));
         scales.push(scale);
         codes.extend(channel.iter().map(|&w| {
             let code = (f64::from(w) / f64::from(scale)).round_ties_even();
-            code.clamp(-127.0, 127.0) as i8
+            code.clamp(-end, end) as i8
         }));
     }
     scales.resize(channels, 1.0);
@@ -75,13 +77,24 @@ pub fn quantise_bias(units: f64) -> (i32, bool) {
 mod tests {
     use super::*;
 
+    const INT8: WeightRule = WeightRule { bits: 8, granularity: Granularity::PerChannel, power_of_two: false };
+
     #[test]
     fn channels_have_their_own_scale_and_zeros_have_one() {
-        let w = quantise(&[0.5, -1.0, 0.25, 0.0, 0.0, 0.0, -3.0, 3.0, 1.5 / 127.0], 3);
+        let w = quantise(&[0.5, -1.0, 0.25, 0.0, 0.0, 0.0, -3.0, 3.0, 1.5 / 127.0], 3, INT8);
         assert_eq!(w.scales, [1.0 / 127.0, 1.0, 3.0 / 127.0]);
         // 0.5 / s = 63.5 and 1.5/127 / s = 0.5 are ties (or next to one); -1 and 3 are the ends.
         assert_eq!(w.codes[1..], [-127, 32, 0, 0, 0, -127, 127, 0]);
         assert!((63..=64).contains(&w.codes[0]));
+    }
+
+    #[test]
+    fn narrow_and_power_of_two_weights_use_the_range_they_have() {
+        let w = quantise(&[0.5, -1.0, 3.0, 7.0], 2, WeightRule { bits: 4, ..INT8 });
+        assert_eq!((w.scales, w.codes), (vec![1.0 / 7.0, 1.0], vec![4, -7, 3, 7]));
+        let rule = WeightRule { bits: 8, granularity: Granularity::PerTensor, power_of_two: true };
+        let w = quantise(&[0.5, -1.0, 0.25, 1.0], 2, rule);
+        assert_eq!((w.scales, w.codes), (vec![1.0 / 64.0], vec![32, -64, 16, 64]));
     }
 
     #[test]

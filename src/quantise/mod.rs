@@ -8,7 +8,7 @@ use crate::device::{self, DeviceError};
 use crate::graph::{EdgeId, Graph, GraphError};
 use crate::op::{Activation, Op};
 use crate::plan::program::{self, Program};
-use crate::quant::{CodeType, QuantParams};
+use crate::quant::{MapRule, QuantParams};
 use crate::tensor::Tensor;
 use crate::units::HardwareDomain;
 use std::collections::HashMap;
@@ -33,19 +33,21 @@ struct Range {
     max: f32,
 }
 
-/// Gives every edge of a float graph its codes, from the ranges seen on `images`.
-pub fn calibrate(graph: &mut Graph, images: &Tensor<f32>) -> Result<(), QuantiseError> {
+/// Gives every edge of a float graph its codes, from the ranges seen on `images`, as an arithmetic
+/// can have them. The input keeps 8 bits: sensors deliver bytes.
+pub fn calibrate(graph: &mut Graph, images: &Tensor<f32>, rule: MapRule) -> Result<(), QuantiseError> {
     if images.batch == 0 {
         return Err(QuantiseError::NoImages);
     }
     let ranges = ranges(graph, images)?;
     for (edge, range) in ranges {
-        graph.edge_mut(edge).quant = Some(codes_for(range));
+        let rule = if edge == graph.input { MapRule { bits: 8, ..rule } } else { rule };
+        graph.edge_mut(edge).quant = Some(rule.cover(range.min, range.max));
     }
     for id in graph.order()? {
         let node = graph.node(id);
         let (output, input) = (node.output, graph.edge(node.inputs[0]).quant);
-        if let Some(quant) = fixed_codes(&node.op, input) {
+        if let Some(quant) = fixed_codes(&node.op, input, rule) {
             graph.edge_mut(output).quant = Some(quant);
         }
     }
@@ -54,24 +56,14 @@ pub fn calibrate(graph: &mut Graph, images: &Tensor<f32>) -> Result<(), Quantise
 
 /// Codes that an operation prescribes: those of its input where it moves codes unchanged, and the
 /// fixed ranges of TFLite's scheme.
-fn fixed_codes(op: &Op, input: Option<QuantParams>) -> Option<QuantParams> {
-    let fixed = |scale, zero_point| Some(QuantParams { scale, zero_point, codes: CodeType::I8 });
+fn fixed_codes(op: &Op, input: Option<QuantParams>, rule: MapRule) -> Option<QuantParams> {
     match op {
         Op::AvgPool(_) | Op::MaxPool(_) | Op::Pad(_) | Op::Reshape(_) => input,
-        Op::Softmax(_) | Op::Activation(Activation::Sigmoid { .. }) => fixed(1.0 / 256.0, -128),
-        Op::Activation(Activation::Tanh) => fixed(1.0 / 128.0, 0),
+        Op::Softmax(_) => Some(rule.probabilities()),
+        Op::Activation(Activation::Sigmoid { .. }) => Some(rule.unit()),
+        Op::Activation(Activation::Tanh) => Some(rule.signed_unit()),
         _ => None,
     }
-}
-
-/// Codes that cover a range, extended to hold 0: `s = (max - min) / 255`, `z = sat8(rne(-128 - min / s))`.
-fn codes_for(range: Range) -> QuantParams {
-    let (min, max) = (f64::from(range.min.min(0.0)), f64::from(range.max.max(0.0)));
-    let scale = (max - min) / 255.0;
-    // A map that is always 0 has no range; any scale codes it exactly.
-    let scale = if scale > 0.0 { scale as f32 } else { 1.0 };
-    let zero_point = (-128.0 - min / f64::from(scale)).round_ties_even().clamp(-128.0, 127.0);
-    QuantParams { scale, zero_point: zero_point as i32, codes: CodeType::I8 }
 }
 
 /// Runs every image through the float graph and keeps the range of every edge.
@@ -111,26 +103,15 @@ fn range_of(values: &[f32]) -> Option<Range> {
 mod tests {
     use super::*;
     use crate::model::zoo::ZooSpec;
+    use crate::quant::Profile;
     use crate::seed;
-
-    #[test]
-    fn ranges_are_extended_to_zero() {
-        let q = codes_for(Range { min: 1.0, max: 2.55 });
-        assert_eq!((q.scale, q.zero_point), (0.01, -128));
-        let q = codes_for(Range { min: -2.55, max: -1.0 });
-        assert_eq!((q.scale, q.zero_point), (0.01, 127));
-        let q = codes_for(Range { min: -1.0, max: 1.55 });
-        assert_eq!((q.scale, q.zero_point), (0.01, -28));
-        let q = codes_for(Range { min: 0.0, max: 0.0 });
-        assert_eq!((q.scale, q.zero_point), (1.0, -128));
-    }
 
     #[test]
     fn a_calibrated_network_has_codes_on_every_edge() {
         let mut graph = ZooSpec::parse("resnet26:width=0.25", Some(32), None, 1).unwrap().build().unwrap();
         let shape = graph.shape(graph.input);
         let images = Tensor::from_vec(2, shape, seed::normal(3, "images", 2 * shape.elements(), 1.0));
-        calibrate(&mut graph, &images).unwrap();
+        calibrate(&mut graph, &images, Profile::default().maps()).unwrap();
         for edge in &graph.edges {
             let quant = edge.quant.unwrap_or_else(|| panic!("edge '{}' has no codes", edge.name));
             assert!(quant.scale > 0.0 && (-128..=127).contains(&quant.zero_point));
@@ -141,7 +122,7 @@ mod tests {
         let of = |name: &str| graph.edges.iter().find(|e| e.name == name).unwrap().quant;
         assert_eq!(of("s1b1.shortcut.pool"), of("stem.bn"), "pooling moves codes unchanged");
         let nothing = Tensor::<f32>::zeros(0, shape);
-        assert!(matches!(calibrate(&mut graph, &nothing), Err(QuantiseError::NoImages)));
+        assert!(matches!(calibrate(&mut graph, &nothing, Profile::default().maps()), Err(QuantiseError::NoImages)));
     }
 
     #[test]

@@ -9,9 +9,13 @@ use super::{TrunkError, TrunkProgram, TrunkStep};
 use crate::graph::{EdgeId, Graph, Node, NodeId};
 use crate::op::pool::Average;
 use crate::op::product::Product;
-use crate::op::{Activation, Op, Output, add, batch_norm, concat, conv2d, linear, mean, mul, requantise, softmax};
+use crate::op::{
+    Activation, Op, Output, Registers, add, batch_norm, concat, conv2d, linear, mean, mul, requantise, softmax,
+};
 use crate::quant::weights::WeightCodes;
-use crate::quant::{Clamp, Formula, Multiplier, OpKind, Profile, QuantParams, onnxruntime};
+use crate::quant::{
+    Accumulator, Clamp, CodeType, Formula, Multiplier, OpKind, Profile, QuantParams, onnxruntime, power_of_two,
+};
 use crate::tensor::Shape;
 use crate::units::{HardwareDomain, Macs};
 use std::collections::BTreeMap;
@@ -105,7 +109,7 @@ impl Context<'_> {
             nodes: chain.nodes.clone(),
             inputs: node.inputs.clone(),
             join: chain.join,
-            norm: chain.norm,
+            norm: chain.norm.filter(|_| !self.profile.folds_norms()),
             output,
             output_quant: y,
             saturated_biases: made.events.saturated_biases,
@@ -121,7 +125,8 @@ impl Context<'_> {
     }
 
     fn make(&self, chain: &Chain, node: &Node, y: &QuantParams) -> Result<Made, TrunkError> {
-        let clamp = chain.clamp.and_then(|a| a.code_clamp(y)).unwrap_or(Clamp::INT8);
+        let range = self.profile.maps().range();
+        let clamp = chain.clamp.and_then(|a| a.code_clamp(y)).unwrap_or(Clamp::INT8).within(range);
         let formula = |kind| self.profile.formula(kind);
         let x = match node.inputs.first() {
             Some(&edge) => self.quant(edge)?,
@@ -157,7 +162,8 @@ impl Context<'_> {
             }
             Op::Activation(a) => {
                 let kind = activation_kind(*a);
-                Work::Table(a.table(formula(kind), &x, y).map_err(refuse)?, activation_bytes(*a))
+                let table = a.table(formula(kind), &x, y).map_err(refuse)?.within(Clamp::range(range));
+                Work::Table(table, activation_bytes(*a))
             }
             Op::ChannelPool => {
                 return Err(refuse("is not a trunk operation; place the node on the adapter device".into()));
@@ -176,11 +182,20 @@ impl Context<'_> {
         clamp: Clamp,
     ) -> Result<Made, TrunkError> {
         let (kind, channels, depth) = match &node.op {
+            Op::Conv2d(op) if op.is_depthwise() && x.codes == CodeType::U8 => {
+                (OpKind::UnsignedDepthwise, op.out_c, op.depth())
+            }
             Op::Conv2d(op) => (OpKind::Conv2d, op.out_c, op.depth()),
             Op::Linear(op) => (OpKind::Linear, op.outputs, op.inputs),
             _ => return Err(TrunkError::node(node, "has no weights")),
         };
-        let weights = product::weights_of(self.graph, node, channels, channels.saturating_mul(depth))?;
+        let norm = chain.norm.map(|id| product::norm_of(self.graph, id)).transpose()?;
+        let (norm, folded) = if self.profile.folds_norms() { (None, norm) } else { (norm, None) };
+        if folded.is_some() && chain.join.is_some() {
+            return Err(self.no_registers(node, "for a batch norm after what an adapter adds"));
+        }
+        let len = channels.saturating_mul(depth);
+        let weights = product::weights_of(self.graph, node, channels, len, self.profile, folded.as_ref())?;
         let widest = weights.widest(channels);
         let mut layer = Layer {
             style: self.profile.style(kind),
@@ -189,15 +204,19 @@ impl Context<'_> {
             weight_scales: &weights.scales,
             f32_product: product::multiplies_scales_in_f32(kind, &x, &weights),
             bias_units: Vec::new(),
-            norm: chain.norm.map(|id| product::norm_of(self.graph, id)).transpose()?,
+            norm,
             channels,
             largest_sum: depth as f64 * 255.0 * f64::from(widest),
         };
-        layer.bias_units = product::bias_of(self.graph, node, |c| layer.unit(c), channels)?;
+        layer.bias_units = product::bias_of(self.graph, node, |c| layer.unit(c), channels, folded.as_ref())?;
+        if self.profile.weights().power_of_two {
+            layer.bias_units = power_of_two::biases(&layer.bias_units);
+        }
         let (registers, events) = layer.registers();
         let join = chain.join.map(|_| layer.join_format(&registers, self.tap_in_bits));
         let output = Output { style: layer.style, zero_point: y.zero_point, clamp };
-        let pack = |weights| Product { input_zero_point: x.zero_point, weights, registers, output };
+        let accumulator = self.accumulator(&layer, &registers, join.as_ref());
+        let pack = |weights| Product { input_zero_point: x.zero_point, weights, registers, output, accumulator };
         let work = match &node.op {
             Op::Conv2d(op) => Work::Conv2d(op.clone(), pack(conv2d::pack(op, &weights.codes, &weights.zero_points))),
             Op::Linear(op) => Work::Linear(op.clone(), pack(linear::pack(op, &weights.codes, &weights.zero_points))),
@@ -215,6 +234,9 @@ impl Context<'_> {
         y: QuantParams,
         clamp: Clamp,
     ) -> Result<Made, TrunkError> {
+        if self.profile.folds_norms() {
+            return Err(self.no_registers(node, "for a batch norm that follows no convolution or linear layer"));
+        }
         let one = f64::from(1 << batch_norm::HEADROOM_BITS);
         let layer = Layer {
             style: self.profile.style(OpKind::BatchNorm),
@@ -234,17 +256,33 @@ impl Context<'_> {
     }
 
     fn concat(&self, node: &Node, y: &QuantParams) -> Result<Vec<Option<crate::op::Table>>, TrunkError> {
-        node.inputs
-            .iter()
-            .map(|&edge| Ok(concat::rescale(self.profile.formula(OpKind::Requantise), &self.quant(edge)?, y)))
-            .collect()
+        let formula = self.profile.formula(OpKind::Requantise);
+        let range = Clamp::range(self.profile.maps().range());
+        let rescale = |edge| Ok(concat::rescale(formula, &self.quant(edge)?, y).map(|table| table.within(range)));
+        node.inputs.iter().copied().map(rescale).collect()
+    }
+
+    /// What sums a layer's products, unless 32 wrapping bits give the same codes and events.
+    fn accumulator(&self, layer: &Layer<'_>, registers: &Registers, join: Option<&TapInFormat>) -> Option<Accumulator> {
+        let accumulator = self.profile.arith().accumulator();
+        let bias = registers.bias.iter().map(|b| f64::from(*b).abs()).fold(0.0, f64::max);
+        let joined = join.map_or(0.0, |format| 2f64.powi(i32::from(format.bits) - 1 + format.shift as i32));
+        let reach = layer.largest_sum + bias + joined;
+        let holds = reach <= accumulator.largest().min(i64::from(i32::MAX)) as f64;
+        let wraps = accumulator == Accumulator::INT32 && !layer.style.is_wide();
+        (!holds && !wraps).then_some(accumulator)
+    }
+
+    fn no_registers(&self, node: &Node, what: &str) -> TrunkError {
+        TrunkError::node(node, format!("arithmetic profile {} has no registers {what}", self.profile))
     }
 
     /// An average: TensorFlow Lite's keeps codes, ONNX Runtime's requantises.
     fn average(&self, chain: &Chain, node: &Node, x: &QuantParams, y: &QuantParams) -> Result<Average, TrunkError> {
         match self.profile.formula(OpKind::Requantise) {
-            Formula::Tflite(_) => Ok(Average::Tflite(self.same(chain, node, x, y)?.codes)),
             Formula::Onnxruntime => Ok(Average::Onnxruntime(onnxruntime::Average::new(x, y))),
+            Formula::PowerOfTwo => self.same(chain, node, x, y).map(|_| Average::PowerOfTwo),
+            _ => Ok(Average::Tflite(self.same(chain, node, x, y)?.codes)),
         }
     }
 
@@ -281,8 +319,17 @@ impl Context<'_> {
             Some(q) if !(-128..=127).contains(&q.zero_point) => {
                 fail(format!("has zero point {}, outside -128 to 127", q.zero_point))
             }
-            Some(q) => Ok(q),
+            Some(q) => match self.profile.maps().refuses(&q).filter(|_| !self.is_softmax(id)) {
+                Some(why) => fail(format!("{why}, for arithmetic profile {}", self.profile)),
+                None => Ok(q),
+            },
         }
+    }
+
+    /// Probabilities have one coding in every arithmetic.
+    fn is_softmax(&self, edge: EdgeId) -> bool {
+        let producer = self.graph.edge(edge).producer;
+        producer.is_some_and(|n| matches!(self.graph.node(n).op, Op::Softmax(_)))
     }
 
     /// Whether another hardware domain makes this map.

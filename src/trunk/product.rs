@@ -9,7 +9,7 @@ use super::tap_in::{JoinKind, TapInFormat};
 use crate::graph::{Graph, Node, NodeId, Param, ParamValue};
 use crate::op::{Op, Registers};
 use crate::quant::weights::{self, WeightCodes};
-use crate::quant::{CodeType, Multiplier, OpKind, QuantParams, RequantStyle};
+use crate::quant::{CodeType, Multiplier, OpKind, Profile, QuantParams, RequantStyle};
 
 /// A batch norm's `g` and `b'` per channel.
 pub(super) type Norm = Vec<(f64, f64)>;
@@ -60,15 +60,22 @@ impl Layer<'_> {
     /// The registers, and what did not fit them.
     pub fn registers(&self) -> (Registers, Events) {
         let mut events = Events::default();
-        let (multipliers, bias) = (0..self.channels).map(|c| self.channel(c, &mut events)).unzip();
+        let gain = |c: usize| self.norm.as_ref().map_or(1.0, |norm| norm[c].0);
+        let multipliers: Vec<Multiplier> = if self.style.shares_shift() {
+            let real = |c| self.unit(c) * gain(c) / f64::from(self.y.scale);
+            self.style.shared(&(0..self.channels).map(real).collect::<Vec<_>>())
+        } else {
+            (0..self.channels).map(|c| self.multiplier(c, gain(c))).collect()
+        };
+        let channels = multipliers.into_iter().enumerate().map(|(c, m)| self.channel(c, m, &mut events));
+        let (multipliers, bias) = channels.unzip();
         (Registers { multipliers, bias }, events)
     }
 
-    fn channel(&self, c: usize, events: &mut Events) -> (Multiplier, i32) {
+    fn channel(&self, c: usize, multiplier: Multiplier, events: &mut Events) -> (Multiplier, i32) {
         let unit = self.unit(c);
         let own = self.bias_units.get(c).copied().unwrap_or(0.0);
         let (gain, shift) = self.norm.as_ref().map_or((1.0, 0.0), |norm| norm[c]);
-        let multiplier = self.multiplier(c, gain);
         let units = if shift == 0.0 { own } else { own + shift / (unit * gain) };
         let (bias, saturated) = weights::quantise_bias(units);
         // A bias this far out of range is off by more than all products together can amount to, so
@@ -104,13 +111,32 @@ impl Layer<'_> {
     }
 }
 
-/// The layer at `node`, with its weight codes.
-pub(super) fn weights_of(graph: &Graph, node: &Node, channels: usize, len: usize) -> Result<WeightCodes, TrunkError> {
+/// The layer at `node`, with its weight codes. `folded` is the batch norm that goes into the weights.
+pub(super) fn weights_of(
+    graph: &Graph,
+    node: &Node,
+    channels: usize,
+    len: usize,
+    profile: &Profile,
+    folded: Option<&Norm>,
+) -> Result<WeightCodes, TrunkError> {
     let param = param(graph, node, 0, "a weight", len)?;
     match &param.value {
         ParamValue::F32(values) => {
             finite(node, param, values)?;
-            Ok(weights::quantise(values, channels))
+            let Some(norm) = folded else { return Ok(weights::quantise(values, channels, profile.weights())) };
+            let per_channel = (len / channels.max(1)).max(1);
+            let scaled = values.iter().enumerate().map(|(i, &w)| (f64::from(w) * norm[i / per_channel].0) as f32);
+            let scaled: Vec<f32> = scaled.collect();
+            finite(node, param, &scaled)?;
+            Ok(weights::quantise(&scaled, channels, profile.weights()))
+        }
+        ParamValue::I8 { .. } if folded.is_some() => {
+            let why = format!(
+                "arithmetic profile {} folds batch norms into weights, but '{}' holds codes; use the float model",
+                profile, param.name
+            );
+            Err(TrunkError::node(node, why))
         }
         ParamValue::I8 { codes, scales, zero_points } => {
             if scales.len() != 1 && scales.len() != channels {
@@ -128,7 +154,12 @@ pub(super) fn weights_of(graph: &Graph, node: &Node, channels: usize, len: usize
             if let Some(z) = zero_points.iter().find(|z| !(-128..=127).contains(*z)) {
                 return Err(TrunkError::node(node, format!("weight '{}' has zero point {z}", param.name)));
             }
-            Ok(WeightCodes { codes: codes.clone(), scales: scales.clone(), zero_points: zero_points.clone() })
+            let weights =
+                WeightCodes { codes: codes.clone(), scales: scales.clone(), zero_points: zero_points.clone() };
+            match profile.weights().refuses(&weights) {
+                Some(why) => Err(TrunkError::node(node, format!("weight '{}' {why} (profile {profile})", param.name))),
+                None => Ok(weights),
+            }
         }
         ParamValue::I32 { .. } => {
             Err(TrunkError::node(node, format!("weight '{}' must be f32 values or int8 codes, is int32", param.name)))
@@ -142,7 +173,11 @@ pub(super) fn bias_of(
     node: &Node,
     units: impl Fn(usize) -> f64,
     channels: usize,
+    folded: Option<&Norm>,
 ) -> Result<Vec<f64>, TrunkError> {
+    if let Some(norm) = folded {
+        return folded_bias(graph, node, units, channels, norm);
+    }
     if node.params.len() < 2 {
         return Ok(Vec::new());
     }
@@ -162,6 +197,22 @@ pub(super) fn bias_of(
             Err(TrunkError::node(node, format!("bias '{}' must be f32 values or int32 codes, is int8", param.name)))
         }
     }
+}
+
+/// The bias that remains of a bias and a batch norm whose gain is in the weights.
+fn folded_bias(
+    graph: &Graph,
+    node: &Node,
+    units: impl Fn(usize) -> f64,
+    channels: usize,
+    norm: &Norm,
+) -> Result<Vec<f64>, TrunkError> {
+    let own = match node.params.get(1) {
+        Some(_) => param(graph, node, 1, "a bias", channels)?.value.to_f32(),
+        None => vec![0.0; channels],
+    };
+    let in_units = own.iter().zip(norm).enumerate().map(|(c, (&b, (g, shift)))| (f64::from(b) * g + shift) / units(c));
+    Ok(in_units.collect())
 }
 
 /// The affine form of the batch norm `id`.

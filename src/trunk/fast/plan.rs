@@ -45,7 +45,7 @@ impl Plan {
     pub fn conv2d(conv: &Conv2d, input: Shape, codes: &WeightCodes, p: &Product, kernels: Kernels) -> Option<Self> {
         let table = kernels.table()?;
         let output = conv.output_shape(input).ok()?;
-        if !codes.is_symmetric() || output.elements() == 0 || conv.depth() == 0 {
+        if p.accumulator.is_some() || !codes.is_symmetric() || output.elements() == 0 || conv.depth() == 0 {
             return None;
         }
         let is_depthwise = conv.is_depthwise() && conv.out_c == conv.in_c;

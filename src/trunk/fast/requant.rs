@@ -77,6 +77,8 @@ impl Requant {
             RequantStyle::Ruy => Style::Double { away: false },
             RequantStyle::Single => Style::Single,
             RequantStyle::F32Rne => Style::Float,
+            // The scalar definition requantises what no vector does.
+            RequantStyle::Shift { .. } | RequantStyle::MulShift { .. } | RequantStyle::Nvdla => return None,
         };
         if output.clamp.lo() > output.clamp.hi() {
             return None;
