@@ -226,4 +226,5 @@ def main():
     sys.exit(arguments.run(arguments))
 
 
-main()
+if __name__ == "__main__":
+    main()

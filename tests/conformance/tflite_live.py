@@ -2,7 +2,8 @@
 """Compares Trunkline with the TFLite runtimes, code by code, on random graphs and on real models.
 
 Peers, each under the profile that is its arithmetic: LiteRT's reference kernels (`tflite-ref`), LiteRT
-as it comes, with XNNPACK (`tflite-xnnpack`), and TFLite-Micro (`tflm`). Every graph runs twice in a
+as it comes, with XNNPACK (`tflite-xnnpack`), LiteRT's optimised x86 kernels without a delegate
+(`tflite-x86`), and TFLite-Micro (`tflm`). No released package has the arithmetic of `tflite-single`. Every graph runs twice in a
 peer: as it is, for the output, and with every layer as an output, for the layers. The first difference
 is named with what reproduces it; its model and golden file are kept.
 
@@ -64,6 +65,7 @@ class Micro:
 PEERS = [
     ("LiteRT reference kernels", "litert_ref", "tflite-ref", lambda: LiteRt("BUILTIN_REF")),
     ("LiteRT with XNNPACK", "litert_xnnpack", "tflite-xnnpack", lambda: LiteRt("AUTO")),
+    ("LiteRT without delegate", "litert_builtin", "tflite-x86", lambda: LiteRt("BUILTIN_WITHOUT_DEFAULT_DELEGATES")),
     ("TFLite-Micro", "tflm", "tflm", Micro),
 ]
 
