@@ -127,6 +127,7 @@ impl Activation {
             Activation::Sigmoid { gain } => Err(no_gain(gain)),
             Activation::Tanh => through(&|v| f64::from(v).tanh() as f32),
             Activation::HardSwish => through(&|v| v * (v * (1.0 / 6.0) + 0.5).clamp(0.0, 1.0)),
+            Activation::HardSigmoid { slope, offset } => through(&|v| (slope * v + offset).clamp(0.0, 1.0)),
         }
     }
 }
