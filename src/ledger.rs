@@ -76,6 +76,10 @@ impl Ledger {
         self.counts.get(&(phase, place, event)).copied().unwrap_or(0)
     }
 
+    pub fn data(&self, phase: Phase, place: Place, event: DataEvent) -> u64 {
+        self.data.get(&(phase, place, event)).copied().unwrap_or(0)
+    }
+
     /// Sum of an event over a phase and the places that `keep` accepts.
     pub fn sum(&self, phase: Phase, event: Event, keep: impl Fn(Place) -> bool) -> u64 {
         self.counts.iter().filter(|((p, at, e), _)| *p == phase && *e == event && keep(*at)).map(|(_, n)| n).sum()

@@ -213,7 +213,7 @@ fn check_conv(v: &Value) {
         }
         let weights = conv2d::pack(&conv, &codes(&g["w"]), &[0]);
         let output = Output { style, zero_point: y.zero_point, clamp };
-        let p = Product { input_zero_point: int(&g["zx"]), weights, registers, output };
+        let p = Product { input_zero_point: int(&g["zx"]), weights, registers, output, accumulator: None };
         let (codes, counts) = conv2d::int8(&conv, &x, &p, None);
         assert_eq!(counts.macs.0, 9 * 2 * 9);
         by_channel(&codes)
@@ -376,6 +376,7 @@ fn oracle(style: RequantStyle, acc: i32, m: Multiplier) -> i128 {
             let product = f64::from(acc as f32) * f64::from(m.to_f32());
             i128::from((product as f32).round_ties_even() as i32)
         }
+        other => panic!("{other:?} is checked in src/quant/requant.rs"),
     }
 }
 
@@ -486,7 +487,7 @@ proptest! {
             v.clamp(lo, 127) as i8
         }).collect();
         let output = Output { style, zero_point: z_y, clamp };
-        let p = Product { input_zero_point: z_x, weights: conv2d::pack(&conv, &w, &[z_w]), registers, output };
+        let p = Product { input_zero_point: z_x, weights: conv2d::pack(&conv, &w, &[z_w]), registers, output, accumulator: None };
         let (got, counts) = conv2d::int8(&conv, &x, &p, None);
         prop_assert_eq!(&got.data, &want);
         prop_assert_eq!(counts.macs.0, batch as u64 * conv.macs(shape, got.shape));
@@ -584,7 +585,13 @@ fn an_accumulator_that_wraps_is_counted() {
     let m = quantize_multiplier(1e-9);
     let registers = Registers { multipliers: vec![m; 2], bias: vec![0, 1 << 27] };
     let output = Output { style: DOUBLE, zero_point: 0, clamp: Clamp::INT8 };
-    let p = Product { input_zero_point: -128, weights: linear::pack(&linear, &weights, &[-128]), registers, output };
+    let p = Product {
+        input_zero_point: -128,
+        weights: linear::pack(&linear, &weights, &[-128]),
+        registers,
+        output,
+        accumulator: None,
+    };
     let (y, counts) = linear::int8(&linear, &x, &p, None);
     let wrapped = (255i64 * 255 * 40_000) as i32;
     assert_eq!(i32::from(y.data[0]), DOUBLE.apply(wrapped, m));

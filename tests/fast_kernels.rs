@@ -97,7 +97,7 @@ impl Case {
 
     fn product(&self, weights: trunkline::op::product::PackedWeights) -> Product {
         let (input_zero_point, registers, output) = self.rest.clone();
-        Product { input_zero_point, weights, registers, output }
+        Product { input_zero_point, weights, registers, output, accumulator: None }
     }
 }
 
@@ -246,6 +246,12 @@ fn what_the_fast_kernels_refuse() {
     let codes = WeightCodes { codes: vec![-128; 70_000], scales: vec![1.0], zero_points: vec![0] };
     let registers = Registers { multipliers: vec![Multiplier::default()], bias: vec![0] };
     let output = Output { style: RequantStyle::Single, zero_point: 0, clamp: Clamp::INT8 };
-    let p = Product { input_zero_point: 127, weights: linear::pack(&long, &codes.codes, &[0]), registers, output };
+    let p = Product {
+        input_zero_point: 127,
+        weights: linear::pack(&long, &codes.codes, &[0]),
+        registers,
+        output,
+        accumulator: None,
+    };
     assert!(Plan::linear(&long, &codes, &p, portable).is_none());
 }

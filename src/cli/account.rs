@@ -7,6 +7,7 @@ use crate::experiment::account::{Account as Row, AccountError, account};
 use crate::experiment::trunk::{Trunk, Wanted};
 use crate::hw::library;
 use crate::plan::macs::MacRule;
+use crate::quant::Profile;
 use crate::report::paper::{Match, Table, aswani_table3, nettailor};
 use crate::report::render::Section;
 use crate::report::run::{account_sections, accounts};
@@ -43,6 +44,9 @@ pub struct Account {
     /// Hardware to price it on: a system from `trunkline hw list`, or a .toml file
     #[arg(long, value_name = "FILE|NAME", default_value = "asic-h200-pcie")]
     system: String,
+    /// Arithmetic of the trunk [default: the file format's own, tflite-ref for the zoo]
+    #[arg(long, value_name = "PROFILE", value_parser = values::profile, long_help = values::profile_help("Arithmetic of the trunk [default: the file format's own, tflite-ref for the zoo]"))]
+    profile: Option<Profile>,
     /// Classes of the head [default: 10 for the zoo, its own for a file]
     #[arg(long, value_name = "K", value_parser = values::count)]
     classes: Option<usize>,
@@ -63,8 +67,8 @@ pub struct Account {
 }
 
 /// A paper's table has its own trunk and conventions.
-const NOT_WITH_PAPER: [&str; 9] =
-    ["trunk", "scheme", "sites", "batch_norm", "system", "classes", "input", "mac_rule", "tap_bits"];
+const NOT_WITH_PAPER: [&str; 10] =
+    ["trunk", "profile", "scheme", "sites", "batch_norm", "system", "classes", "input", "mac_rule", "tap_bits"];
 
 fn schemes_help() -> String {
     format!("{}\n\nSeveral are separated by commas; all of them: all", values::scheme_help())
@@ -83,6 +87,7 @@ impl Account {
 
     fn accounts(&self) -> Result<(), Failure> {
         let trunk = Trunk::open(&self.trunk, Wanted { input: self.input, classes: self.classes, seed: 0 })?;
+        let trunk = trunk.with_profile(self.profile.clone());
         let system = library::load_system(&self.system)?;
         let all = self.scheme == "all";
         let mut rows: Vec<Row> = Vec::new();

@@ -7,6 +7,7 @@ use crate::data::{self, Dataset, OpenOptions};
 use crate::experiment::run::{CALIBRATION_IMAGES, Job, Settings, calibration_images, run};
 use crate::experiment::trunk::{Trunk, Wanted};
 use crate::hw::library;
+use crate::quant::Profile;
 use crate::report;
 use crate::scheme::{self, BatchNormMode, SchemeSpec, Sites};
 use clap::Args;
@@ -30,6 +31,9 @@ pub struct Run {
     /// Hardware to price it on: a system from `trunkline hw list`, or a .toml file
     #[arg(long, value_name = "FILE|NAME", default_value = "asic-h200-pcie")]
     system: String,
+    /// Arithmetic of the trunk [default: the file format's own, tflite-ref for the zoo]
+    #[arg(long, value_name = "PROFILE", value_parser = values::profile, long_help = values::profile_help("Arithmetic of the trunk [default: the file format's own, tflite-ref for the zoo]"))]
+    profile: Option<Profile>,
     /// What to look at: synth:NAME, cifar10:DIR, cifar10-jpeg:DIR; repeat for several tasks
     #[arg(long, value_name = "SPEC", default_value = "synth:shapes", long_help = values::data_help())]
     data: Vec<String>,
@@ -87,6 +91,7 @@ impl Run {
         }
         let classes = tasks.iter().map(|t| t.classes.len()).max();
         let trunk = Trunk::open(&self.trunk, Wanted { input: self.input, classes, seed: self.seed })?;
+        let trunk = trunk.with_profile(self.profile.clone());
         let images: usize = tasks.iter().map(Dataset::len).sum();
         let progress = progress(images * (1 + usize::from(self.compare.is_some())));
         let job = Job {

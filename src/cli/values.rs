@@ -2,7 +2,7 @@
 
 use crate::data;
 use crate::model::zoo;
-use crate::quant::{Profile, ProfileError};
+use crate::quant::{Custom, Profile, ProfileError};
 use crate::scheme::{self, SchemeSpec};
 use std::convert::Infallible;
 use std::str::FromStr;
@@ -101,9 +101,9 @@ pub fn sites_help() -> String {
     listed("Where the adapters sit", entries.map(|(name, about)| (name.to_string(), about.to_string())))
 }
 
-pub fn profile_help() -> String {
-    let names: Vec<String> = Profile::all().map(|p| p.name().to_string()).collect();
-    format!("Use this arithmetic ({}) instead of each recorded runtime's own", names.join(" or "))
+pub fn profile_help(first: &str) -> String {
+    let named = Profile::all().map(|p| (p.name().to_string(), p.about().to_string()));
+    listed(first, named.chain([(Custom::SYNTAX.to_string(), "every choice, in any order; each has a default".into())]))
 }
 
 #[cfg(test)]
@@ -127,6 +127,6 @@ mod tests {
         assert!(scheme::SCHEMES.iter().all(|s| scheme_help().contains(s.name)));
         assert!(zoo::NETWORKS.iter().all(|n| trunk_help().contains(n.name)));
         assert!(data::SOURCES.iter().all(|s| data_help().contains(s.kind)));
-        assert!(profile_help().contains("tflite-ref or tflm or onnxruntime"));
+        assert!(Profile::all().all(|p| profile_help("").contains(p.name())));
     }
 }

@@ -18,7 +18,7 @@ pub struct Verify {
     #[arg(long, value_name = "FILE")]
     golden: PathBuf,
     /// Use this arithmetic instead of each recorded runtime's own
-    #[arg(long, value_name = "PROFILE", value_parser = values::profile, help = values::profile_help())]
+    #[arg(long, value_name = "PROFILE", value_parser = values::profile, long_help = values::profile_help("Use this arithmetic instead of each recorded runtime's own"))]
     profile: Option<Profile>,
     #[command(flatten)]
     output: Output,

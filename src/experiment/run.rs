@@ -1,6 +1,7 @@
 //! The main job: a trunk with its adapters on data, every crossing counted, predicted == observed.
 
 use super::account::{Account, AccountError, count};
+use super::events::{LayerEvents, layer_events};
 use super::input::{self, InputError, Preprocess};
 use super::trunk::{Trunk, TrunkError};
 use crate::data::Dataset;
@@ -13,7 +14,7 @@ use crate::plan::macs::{MacCounts, MacRule};
 use crate::plan::tap::{TapPrecision, taps};
 use crate::quant::{Profile, ProfileError};
 use crate::run::{self, Outcome, Prepared, RunError};
-use crate::scheme::{self, Request, SchemeError};
+use crate::scheme::{self, BatchNormMode, Request, SchemeError};
 use crate::trunk::{TrunkError as PrepareError, TrunkProgram, prepare};
 use crate::units::Phase;
 use serde::Serialize;
@@ -41,6 +42,11 @@ pub enum ExperimentError {
     Run(#[from] RunError),
     #[error("trunk '{chip}' cannot be run, only counted (`account`): {why}")]
     Arithmetic { chip: String, why: ProfileError },
+    #[error(
+        "arithmetic profile {profile} folds batch norms into the weights: there are no registers to load; \
+         use --batch-norm frozen or another profile"
+    )]
+    NoRegisters { profile: String },
     #[error("nothing to run: no task has an image")]
     NoImages,
 }
@@ -137,6 +143,7 @@ pub struct RunReport {
     pub predicted_equals_observed: bool,
     pub visual_domains: Vec<VisualDomain>,
     pub data_events: DataEvents,
+    pub layer_events: Vec<LayerEvents>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,6 +162,9 @@ pub fn run(mut job: Job, settings: &Settings, progress: &(dyn Fn(usize) + Sync))
     let calibration_s = started.elapsed().as_secs_f64();
     engine_runs(job.system, &job.trunk.profile)?;
     let placed = scheme::place(&job.trunk.graph, &job.request)?;
+    if placed.batch_norm == BatchNormMode::Registers && job.trunk.profile.folds_norms() {
+        return Err(ExperimentError::NoRegisters { profile: job.trunk.profile.to_string() });
+    }
     let account = count(&job.trunk, &placed, job.system, settings.tap_in_bits, MacRule::Conv)?;
     let bits = u8::try_from(settings.tap_in_bits).expect("checked to be 8 or 16");
     let trunk = prepare(&placed.graph, &job.trunk.profile, bits)?;
@@ -197,6 +207,7 @@ pub fn run(mut job: Job, settings: &Settings, progress: &(dyn Fn(usize) + Sync))
         predicted_equals_observed: true,
         visual_domains,
         data_events: data_events(&first),
+        layer_events: layer_events(&trunk, &first, images),
         comparison,
         measured: settings.measured.then(|| Measured {
             wall_s,

@@ -123,6 +123,14 @@ impl Trunk {
         Ok(Self { name, graph, profile: Profile::default(), preprocess: Preprocess::CENTRED, notes })
     }
 
+    /// The trunk under another arithmetic; to be chosen before it is calibrated.
+    pub fn with_profile(mut self, profile: Option<Profile>) -> Self {
+        if let Some(profile) = profile {
+            self.profile = profile;
+        }
+        self
+    }
+
     /// The trunk with a fresh head if its own does not give that many classes.
     fn with_classes(mut self, classes: Option<usize>, seed: u64) -> Result<Self, TrunkError> {
         let has_head = !Structure::find(&self.graph)?.head.is_empty();

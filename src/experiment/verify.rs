@@ -21,7 +21,7 @@ use thiserror::Error;
 const REFERENCES: [(&str, &str); 5] = [
     ("litert_ref", "tflite-ref"),
     ("tflm", "tflm"),
-    ("litert_xnnpack", "tflite-xnnpack"),
+    ("litert_default", "tflite-xnnpack"),
     ("litert_builtin", "tflite-x86"),
     ("onnxruntime", "onnxruntime"),
 ];

@@ -40,10 +40,12 @@ impl BatchNorm {
 /// convolution in front then has steps of 1/4096 code, not of a whole code.
 pub const HEADROOM_BITS: u32 = 12;
 
-/// A batch norm of its own: `acc = (q - z) << 12 + b`, requantised per channel.
+/// A batch norm of its own: `acc = (q - z)·f + b`, requantised per channel. The factor is 2^12, or a
+/// weight per channel where the registers cannot hold the gains.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Int8 {
     pub input_zero_point: i32,
+    pub factors: Vec<i32>,
     pub registers: Registers,
     pub output: Output,
 }
@@ -58,7 +60,7 @@ pub fn int8(x: &Tensor<i8>, p: &Int8) -> (Tensor<i8>, Counts) {
         .map(|(codes, x)| {
             let mut counts = Counts::default();
             for (c, (code, &q)) in codes.iter_mut().zip(x).enumerate() {
-                let acc = i64::from(i32::from(q) - p.input_zero_point) << HEADROOM_BITS;
+                let acc = i64::from(i32::from(q) - p.input_zero_point) * i64::from(p.factors[c]);
                 *code = p.registers.code(c, acc, &p.output, &mut counts);
             }
             counts

@@ -8,7 +8,7 @@ use crate::units::Phase;
 
 /// A run, section by section.
 pub fn sections(report: &RunReport) -> Vec<Section> {
-    let mut sections = vec![outcome(report)];
+    let mut sections = vec![outcome(report), events(report)];
     sections.extend(account_sections(&report.account));
     sections
 }
@@ -115,6 +115,28 @@ fn outcome(report: &RunReport) -> Section {
             m.wall_s, report.images, m.images_per_s, m.calibration_s
         ));
     }
+    section
+}
+
+/// The layers in which something was cut off.
+fn events(report: &RunReport) -> Section {
+    let columns = ["layer", "operation", "outputs", "saturated codes", "%", "accumulator overflows", "%"];
+    let mut section = Section::new("data-dependent events by trunk layer", &columns);
+    let share = |n: u64, all: u64| format!("{:.4}", 100.0 * n as f64 / all.max(1) as f64);
+    let eventful = report.layer_events.iter().filter(|l| l.saturations + l.overflows > 0);
+    for l in eventful.clone() {
+        section.row([
+            l.layer.clone(),
+            l.op.to_string(),
+            grouped(l.outputs),
+            grouped(l.saturations),
+            share(l.saturations, l.outputs),
+            grouped(l.overflows),
+            share(l.overflows, l.outputs),
+        ]);
+    }
+    let (all, listed) = (report.layer_events.len(), eventful.count());
+    section.note(format!("{listed} of {all} layers; an activation's own bounds are no saturation"));
     section
 }
 

@@ -12,7 +12,7 @@ use crate::op::product::Product;
 use crate::op::{
     Activation, Op, Output, Registers, add, batch_norm, concat, conv2d, linear, mean, mul, requantise, softmax,
 };
-use crate::quant::weights::WeightCodes;
+use crate::quant::weights::{self, WeightCodes};
 use crate::quant::{
     Accumulator, Clamp, CodeType, Formula, Multiplier, OpKind, Profile, QuantParams, onnxruntime, power_of_two,
 };
@@ -209,9 +209,7 @@ impl Context<'_> {
             largest_sum: depth as f64 * 255.0 * f64::from(widest),
         };
         layer.bias_units = product::bias_of(self.graph, node, |c| layer.unit(c), channels, folded.as_ref())?;
-        if self.profile.weights().power_of_two {
-            layer.bias_units = power_of_two::biases(&layer.bias_units);
-        }
+        layer.bias_units = self.biases(layer.bias_units);
         let (registers, events) = layer.registers();
         let join = chain.join.map(|_| layer.join_format(&registers, self.tap_in_bits));
         let output = Output { style: layer.style, zero_point: y.zero_point, clamp };
@@ -234,25 +232,42 @@ impl Context<'_> {
         y: QuantParams,
         clamp: Clamp,
     ) -> Result<Made, TrunkError> {
-        if self.profile.folds_norms() {
-            return Err(self.no_registers(node, "for a batch norm that follows no convolution or linear layer"));
-        }
-        let one = f64::from(1 << batch_norm::HEADROOM_BITS);
-        let layer = Layer {
+        let norm = product::norm_of(self.graph, chain.head())?;
+        let channels = self.graph.shape(node.inputs[0]).c;
+        let one = 1i32 << batch_norm::HEADROOM_BITS;
+        let unit = WeightCodes { codes: Vec::new(), scales: vec![(1.0 / f64::from(one)) as f32], zero_points: vec![0] };
+        // Without registers for the gains, they are weights: a depthwise convolution of one position.
+        let folds = self.profile.folds_norms();
+        let gains: Vec<f32> = norm.iter().map(|(gain, _)| *gain as f32).collect();
+        let weights = if folds { weights::quantise(&gains, channels, self.profile.weights()) } else { unit };
+        let factors = if folds { weights.codes.iter().map(|&q| q.into()).collect() } else { vec![one; channels] };
+        let widest = factors.iter().fold(0, |m: i32, f| m.max(f.abs()));
+        let mut layer = Layer {
             style: self.profile.style(OpKind::BatchNorm),
             x,
             y,
-            weight_scales: &[(1.0 / one) as f32],
+            weight_scales: &weights.scales,
             f32_product: false,
             bias_units: Vec::new(),
-            norm: Some(product::norm_of(self.graph, chain.head())?),
-            channels: self.graph.shape(node.inputs[0]).c,
-            largest_sum: 255.0 * one,
+            norm: None,
+            channels,
+            largest_sum: 255.0 * f64::from(widest),
         };
+        if folds {
+            layer.bias_units = norm.iter().enumerate().map(|(c, (_, shift))| shift / layer.unit(c)).collect();
+            layer.bias_units = self.biases(layer.bias_units);
+        } else {
+            layer.norm = Some(norm);
+        }
         let (registers, events) = layer.registers();
         let output = Output { style: layer.style, zero_point: y.zero_point, clamp };
-        let work = Work::BatchNorm(batch_norm::Int8 { input_zero_point: x.zero_point, registers, output });
-        Ok(Made { events, ..work.into() })
+        let work = batch_norm::Int8 { input_zero_point: x.zero_point, factors, registers, output };
+        Ok(Made { events, ..Work::BatchNorm(work).into() })
+    }
+
+    /// Biases in units of the accumulator, as the chip can hold them.
+    fn biases(&self, units: Vec<f64>) -> Vec<f64> {
+        if self.profile.weights().power_of_two { power_of_two::biases(&units) } else { units }
     }
 
     fn concat(&self, node: &Node, y: &QuantParams) -> Result<Vec<Option<crate::op::Table>>, TrunkError> {

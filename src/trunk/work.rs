@@ -80,6 +80,7 @@ impl Work {
             Work::Linear(_, p) => hash_product(p, hash),
             Work::BatchNorm(p) => {
                 hash.int(p.input_zero_point);
+                hash.words(&p.factors);
                 hash.registers(&p.registers);
                 hash.output(&p.output);
             }

@@ -64,7 +64,7 @@ class Micro:
 # Peer, the array's name in a golden file, profile, its constructor.
 PEERS = [
     ("LiteRT reference kernels", "litert_ref", "tflite-ref", lambda: LiteRt("BUILTIN_REF")),
-    ("LiteRT with XNNPACK", "litert_xnnpack", "tflite-xnnpack", lambda: LiteRt("AUTO")),
+    ("LiteRT with XNNPACK", "litert_default", "tflite-xnnpack", lambda: LiteRt("AUTO")),
     ("LiteRT without delegate", "litert_builtin", "tflite-x86", lambda: LiteRt("BUILTIN_WITHOUT_DEFAULT_DELEGATES")),
     ("TFLite-Micro", "tflm", "tflm", Micro),
 ]

@@ -279,7 +279,9 @@ mod tests {
         let xnnpack = Profile::tflite_xnnpack();
         assert_eq!(xnnpack.formula(OpKind::Add), Formula::Xnnpack);
         assert_eq!(xnnpack.formula(OpKind::Mul), Formula::Tflite(RequantStyle::F32Rne));
-        assert_eq!(xnnpack.style(OpKind::UnsignedDepthwise), RequantStyle::GemmlowpDouble);
+        let x86: Profile = "tflite-x86".parse().unwrap();
+        assert_eq!(x86.style(OpKind::Conv2d), RequantStyle::Ruy);
+        assert_eq!(x86.style(OpKind::UnsignedDepthwise), RequantStyle::GemmlowpDouble);
     }
 
     #[test]
