@@ -56,8 +56,7 @@ def commands(case, args):
     found = {PEAK: [*ours, "peak", *sizes], OURS: [*ours, file if case.real else ZOO[case.network], *sizes]}
     if case.network in ("resnet26", "resnet34"):
         found[f"{OURS}, the TFLite file"] = [*ours, file, *sizes]
-    if args.qdq:
-        found[f"{OURS}, the QDQ file"] = [*ours, f"{stem}.qdq.onnx", *sizes]
+    found[f"{OURS}, the QDQ file"] = [*ours, f"{stem}.qdq.onnx", *sizes]
     worker = lambda engine, file: [sys.executable, str(here / "worker.py"), engine, file, str(case.batch), str(case.threads)]
     found["ONNX Runtime QDQ"] = worker("onnxruntime", f"{stem}.qdq.onnx")
     found["ONNX Runtime QOperator"] = worker("onnxruntime", f"{stem}.qop.onnx")
@@ -284,7 +283,6 @@ def main():
     m.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     m.add_argument("--networks", nargs="*", help="these only")
     m.add_argument("--only", nargs="*", help="engines whose name holds one of these")
-    m.add_argument("--qdq", action="store_true", help="Trunkline on the QDQ file too")
     m.set_defaults(action=measure)
     t = actions.add_parser("table")
     t.add_argument("results", type=Path)
