@@ -108,7 +108,7 @@ class Comparison:
             except RuntimeError as why:
                 row.failed += 1
                 kept = True
-                self.say(f"ERROR {peer}: {name}: {why}; {reproduce}")
+                self.say(f"ERROR {peer}: {name}: {why}; {reproduce}", self.verbose or row.failed <= 3)
                 continue
             row.take(verdict)
             kept |= self.name_first(row, name, verdict, reproduce, golden)
@@ -131,7 +131,7 @@ class Comparison:
         return True
 
     @staticmethod
-    def say(text, wanted=True):
+    def say(text, wanted):
         if wanted:
             print(text, flush=True)
 
