@@ -60,6 +60,8 @@ class Tflite:
         if scales is not None:
             scales = [exact_multiplier(s) for s in np.atleast_1d(scales)]
             zero_points = [0] * len(scales) if zero_points is None else [int(z) for z in np.atleast_1d(zero_points)]
+            # XNNPACK refuses a single scale along any dimension but the first.
+            axis = axis if len(scales) > 1 else 0
             coding = schema.QuantizationParametersT(scale=scales, zeroPoint=zero_points, quantizedDimension=axis)
         return self._tensor(values.shape, values.dtype, coding, values)
 
