@@ -1,7 +1,8 @@
 //! Runs a model on recorded inputs and compares recorded outputs, and every recorded layer.
 //!
 //! A golden file holds `inputs` and one array per reference runtime; `X.golden_layers.npz` beside
-//! `X.golden.npz` holds the intermediate tensors of one of them, keyed `in{i}_op{k}_{OP}_t{tensor}`.
+//! `X.golden.npz` holds the intermediate tensors of the first of them in the order of `REFERENCES`,
+//! keyed `in{i}_op{k}_{OP}_t{tensor}`.
 
 use super::trunk::Trunk;
 use crate::graph::EdgeId;
@@ -17,14 +18,13 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// The recorded runtimes that we know, each with the profile that is its arithmetic.
-const REFERENCES: [(&str, &str); 4] = [
+const REFERENCES: [(&str, &str); 5] = [
     ("litert_ref", "tflite-ref"),
     ("tflm", "tflm"),
     ("litert_default", "tflite-xnnpack"),
+    ("litert_builtin", "tflite-x86"),
     ("onnxruntime", "onnxruntime"),
 ];
-/// The runtimes whose intermediate tensors a layers file holds: the one of the model's format.
-const LAYERS_REFERENCES: [&str; 2] = ["litert_ref", "onnxruntime"];
 
 #[derive(Debug, Error)]
 pub enum VerifyError {
@@ -86,6 +86,7 @@ pub fn verify(model: &Trunk, golden: &Path, profile: Option<&Profile>) -> Result
         return Err(VerifyError::NoReference { file: golden.into() });
     }
     let inputs = codes(model, golden, &mut npz, "inputs", model.graph.input)?;
+    let layers_of = held[0].0;
     let mut layers = layers_file(golden).map(|p| Npz::open(&p).map(|n| (p, n))).transpose()?;
     let mut verdicts = Vec::new();
     for (reference, profile) in chosen {
@@ -104,7 +105,7 @@ pub fn verify(model: &Trunk, golden: &Path, profile: Option<&Profile>) -> Result
             differing: 0,
             first: None,
         };
-        if let Some((path, layers)) = layers.as_mut().filter(|_| LAYERS_REFERENCES.contains(&reference)) {
+        if let Some((path, layers)) = layers.as_mut().filter(|_| reference == layers_of) {
             compare_layers(model, &program, &inputs, path, layers, &mut verdict)?;
         }
         compare_outputs(model, &program, &inputs, &recorded, &mut verdict)?;

@@ -108,7 +108,7 @@ def run(model, names, image, level):
 
 
 def channels_last(codes):
-    return codes.transpose(0, 2, 3, 1) if codes.ndim == 4 else codes
+    return np.ascontiguousarray(codes.transpose(0, 2, 3, 1)) if codes.ndim == 4 else codes
 
 
 def golden(path, out, samples):
@@ -124,7 +124,7 @@ def golden(path, out, samples):
         for (number, _), codes in zip(maps, whole):
             layers[f"in{i}_op{number}_MAP_t{number}"] = channels_last(codes)
         inputs.append(channels_last(whole[0]))
-        outputs.append(alone.reshape(alone.shape[0], -1))
+        outputs.append(channels_last(alone).reshape(alone.shape[0], -1))
         basic = run(model, names, image, LEVELS.ORT_ENABLE_BASIC)
         apart += sum(int((a != b).sum()) for a, b in zip(basic, whole))
         compared += sum(a.size for a in whole)
@@ -224,4 +224,5 @@ def main():
     sys.exit(arguments.run(arguments))
 
 
-main()
+if __name__ == "__main__":
+    main()
