@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod boundary;
 mod clamp;
+pub mod error_code;
 pub mod fixed_point;
 mod multiplier;
 pub mod onnxruntime;
