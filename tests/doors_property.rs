@@ -401,6 +401,33 @@ proptest! {
     }
 
     #[test]
+    fn a_damaged_tree_of_images_is_an_error_or_a_set(damage in damage(), omniglot in any::<bool>()) {
+        let _alone = alone();
+        let png = encoded(image::ImageFormat::Png, 12, 10);
+        let sound = zipped(&[("A/character01/0_1.png", &png), ("B/character02/0_1.png", &png), ("README", b"")]);
+        let bytes = damaged(&sound, &damage);
+        let (_folder, path) = folder_with("x.zip", &bytes);
+        let kind = if omniglot { "omniglot" } else { "images" };
+        names_the_file(open(&format!("{kind}:{}", path.display()), 20 * bytes.len()), "x.zip");
+    }
+
+    #[test]
+    fn a_damaged_idx_is_an_error_or_a_set(damage in damage(), gz in any::<bool>()) {
+        let _alone = alone();
+        let mut images = vec![0, 0, 8, 3, 0, 0, 0, 4, 0, 0, 0, 3, 0, 0, 0, 5];
+        images.extend([77; 60]);
+        if gz {
+            let mut encoder = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
+            std::io::Write::write_all(&mut encoder, &images).unwrap();
+            images = encoder.finish().unwrap();
+        }
+        let bytes = damaged(&images, &damage);
+        let (folder, path) = folder_with("x-images-idx3-ubyte", &bytes);
+        std::fs::write(folder.path().join("x-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 4, 1, 2, 3, 4]).unwrap();
+        names_the_file(open(&format!("idx:{}", path.display()), 1100 * bytes.len()), "x-");
+    }
+
+    #[test]
     fn any_labels_are_an_error_that_names_them(text in "[0-9a-z\n \u{e9}-]{0,40}") {
         let _alone = alone();
         let (folder, _) = folder_with("cifar10_train_batch_labels.txt", text.as_bytes());

@@ -21,7 +21,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// Decodes a PNG that is in memory, or a JPEG whose last bits do not matter (`jpeg` has
+    /// Decodes a PNG or BMP that is in memory, or a JPEG whose last bits do not matter (`jpeg` has
     /// libjpeg's). Says why it cannot; the caller knows the file.
     pub fn decode(bytes: &[u8], format: ImageFormat) -> Result<Self, String> {
         let mut limits = Limits::default();
@@ -39,8 +39,35 @@ impl Image {
         match DynamicImage::from_decoder(decoder).map_err(|error| error.to_string())? {
             DynamicImage::ImageLuma8(grey) => Ok(Self::new(width, height, 1, grey.into_raw())),
             DynamicImage::ImageRgb8(rgb) => Ok(Self::new(width, height, 3, rgb.into_raw())),
+            // What is transparent keeps the colour that the file gives it.
+            DynamicImage::ImageLumaA8(grey) => Ok(Self::new(width, height, 1, grey.pixels().map(|p| p.0[0]).collect())),
+            DynamicImage::ImageRgba8(rgb) => {
+                Ok(Self::new(width, height, 3, rgb.pixels().flat_map(|p| [p.0[0], p.0[1], p.0[2]]).collect()))
+            }
             other => Err(format!("is of colour type {:?}; 8-bit grey and RGB are read", other.color())),
         }
+    }
+
+    /// Decodes a PNG, JPEG or BMP, told apart by how it begins. Baseline JPEGs come out as
+    /// libjpeg's bits, others as the `image` crate decodes them.
+    pub fn decode_any(bytes: &[u8]) -> Result<Self, String> {
+        match bytes {
+            [0x89, b'P', b'N', b'G', ..] => Self::decode(bytes, ImageFormat::Png),
+            [b'B', b'M', ..] => Self::decode(bytes, ImageFormat::Bmp),
+            // What is damaged must not be concealed by a more forgiving decoder.
+            [0xff, 0xd8, ..] if !super::jpeg::is_progressive(bytes) => super::jpeg::decode(bytes),
+            [0xff, 0xd8, ..] => Self::decode(bytes, ImageFormat::Jpeg),
+            _ => Err("is neither PNG, JPEG nor BMP".into()),
+        }
+    }
+
+    /// A grey image as RGB, by repetition.
+    pub fn to_rgb(&self) -> Self {
+        let pixels = match self.channels {
+            1 => self.pixels.iter().flat_map(|&p| [p; 3]).collect(),
+            _ => self.pixels.clone(),
+        };
+        Self { pixels, channels: 3, ..*self }
     }
 
     fn new(width: u32, height: u32, channels: usize, pixels: Vec<u8>) -> Self {

@@ -15,9 +15,14 @@ use thiserror::Error;
 mod archive;
 mod cifar10;
 mod cifar10_jpeg;
+mod idx;
 pub mod image;
+mod images;
 pub mod jpeg;
+mod omniglot;
+mod spec;
 pub mod synth;
+mod tree;
 
 /// A set of images of one shape.
 #[derive(Clone, Debug)]
@@ -66,7 +71,8 @@ pub struct Source {
 }
 
 /// Every door, in the order in which help lists them.
-pub const SOURCES: &[Source] = &[cifar10::SOURCE, cifar10_jpeg::SOURCE, synth::SOURCE];
+pub const SOURCES: &[Source] =
+    &[cifar10::SOURCE, cifar10_jpeg::SOURCE, idx::SOURCE, omniglot::SOURCE, images::SOURCE, synth::SOURCE];
 
 /// Opens the data set that `spec` names.
 pub fn open(spec: &str, options: &OpenOptions) -> Result<Dataset, DataError> {

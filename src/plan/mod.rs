@@ -3,7 +3,10 @@
 //! A plan is plain data. It executes nothing and prices nothing; `run` executes it and asserts
 //! that it did exactly what the tally here predicts.
 
+pub mod backward;
 pub mod connections;
+pub mod gradient;
+pub mod kept;
 pub mod macs;
 pub mod params;
 pub mod program;

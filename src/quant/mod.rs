@@ -8,6 +8,7 @@ mod accumulator;
 pub mod boundary;
 mod clamp;
 pub mod convert;
+pub mod error_code;
 pub mod fixed_point;
 mod multiplier;
 pub mod onnxruntime;

@@ -50,6 +50,23 @@ struct Component {
     quantiser: usize,
 }
 
+/// Whether the frame of a JPEG is progressive, which [`decode`] does not read.
+pub fn is_progressive(bytes: &[u8]) -> bool {
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    while let [0xff, marker, tail @ ..] = rest {
+        match marker {
+            0xff => rest = &rest[1..],
+            0xc2 => return true,
+            0xc0 | 0xc1 | 0xda => return false,
+            _ => {
+                let length = tail.first_chunk().map_or(0, |&bytes| usize::from(u16::from_be_bytes(bytes)));
+                rest = tail.get(length..).unwrap_or_default();
+            }
+        }
+    }
+    false
+}
+
 /// Decodes a whole file. Says why it cannot; the caller knows the file.
 pub fn decode(bytes: &[u8]) -> Result<Image, String> {
     let mut decoder = Decoder::default();

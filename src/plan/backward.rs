@@ -1,0 +1,182 @@
+//! The crossings of a training step that a forward pass does not have, and its predicted ledger.
+//!
+//! A gradient crosses against the map it belongs to: what entered the trunk sends its error back
+//! out, what left it takes the error of all its readers in, on the positions that they read.
+//! Registers and the sums that update them cross once per step. Nothing here is declared either:
+//! it follows from the graph and from what trains.
+
+use super::gradient::Gradients;
+use super::tap::Tap;
+use crate::graph::{Graph, NodeId};
+use crate::ledger::{Event, Ledger, Place};
+use crate::op::{Op, Registers};
+use crate::scheme::{BatchNormMode, Placed};
+use crate::tensor::Shape;
+use crate::units::{Direction, HardwareDomain, Phase};
+use serde::{Deserialize, Serialize};
+use std::str::FromStr;
+
+/// How errors are carried through the trunk and across the bus.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GradFormat {
+    F32,
+    #[default]
+    Int16,
+    Int12,
+    Int8,
+}
+
+impl GradFormat {
+    pub fn bits(self) -> u32 {
+        match self {
+            GradFormat::F32 => 32,
+            GradFormat::Int16 => 16,
+            GradFormat::Int12 => 12,
+            GradFormat::Int8 => 8,
+        }
+    }
+
+    /// Bytes of an image's error: its mantissas, and the exponent that they share.
+    pub fn bytes(self, elements: u64) -> u64 {
+        let exponent = u64::from(self != GradFormat::F32);
+        (elements * u64::from(self.bits())).div_ceil(8) + exponent
+    }
+}
+
+impl FromStr for GradFormat {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "f32" => Ok(Self::F32),
+            "int16" => Ok(Self::Int16),
+            "int12" => Ok(Self::Int12),
+            "int8" => Ok(Self::Int8),
+            _ => Err(format!("'{text}' is no error format; there are f32, int16, int12, int8")),
+        }
+    }
+}
+
+/// The backward taps of one image, in the order of the forward taps that they answer, then the
+/// transfers of one step.
+pub fn taps(placed: &Placed, gradients: &Gradients, format: GradFormat) -> Vec<Tap> {
+    let graph = &placed.graph;
+    let mut taps = vec![];
+    for crossing in graph.crossings() {
+        let edge = graph.edge(crossing.edge);
+        // A reader through which nothing reaches the loss has no error to give.
+        let used = crossing.consumers.iter().any(|&n| gradients.has(graph.node(n).output));
+        if !gradients.has(crossing.edge) || !used {
+            continue;
+        }
+        let elements = crossing.shape.elements() as u64;
+        taps.push(Tap {
+            name: format!("{}.error", edge.name),
+            direction: match crossing.direction {
+                Direction::TapIn => Direction::TapOut,
+                Direction::TapOut => Direction::TapIn,
+            },
+            phase: Phase::Backward,
+            shape: crossing.shape,
+            elements,
+            bits: format.bits(),
+            bytes: format.bytes(elements),
+            crossing: Some(crossing),
+        });
+    }
+    taps.extend(registers(placed, gradients));
+    taps
+}
+
+/// Two sums per channel of the loadable batch norms leave the trunk, two registers per channel
+/// come back.
+fn registers(placed: &Placed, gradients: &Gradients) -> Vec<Tap> {
+    if placed.batch_norm != BatchNormMode::Registers {
+        return vec![];
+    }
+    let channels: usize = loadable(&placed.graph, gradients).map(|(_, channels)| channels).sum();
+    if channels == 0 {
+        return vec![];
+    }
+    let tap = |name: &str, direction, bits, bytes| Tap {
+        name: name.into(),
+        direction,
+        phase: Phase::Update,
+        shape: Shape::vector(2 * channels),
+        elements: 2 * channels as u64,
+        bits,
+        bytes,
+        crossing: None,
+    };
+    let n = channels as u64;
+    vec![
+        tap("batch-norm-gradients", Direction::TapOut, 32, 8 * n),
+        // On average: a multiplier is a mantissa of 32 and a shift of 8 bits, a bias has 32.
+        tap(
+            "batch-norm-registers",
+            Direction::TapIn,
+            4 * Registers::CHANNEL_BYTES as u32,
+            n * Registers::CHANNEL_BYTES,
+        ),
+    ]
+}
+
+/// The trunk's batch norms that a step updates, with their channels.
+fn loadable<'a>(graph: &'a Graph, gradients: &'a Gradients) -> impl Iterator<Item = (NodeId, usize)> + 'a {
+    gradients.nodes().iter().filter_map(move |&id| match (&graph.node(id).op, graph.node(id).domain) {
+        (Op::BatchNorm(norm), HardwareDomain::Trunk) => Some((id, norm.channels)),
+        _ => None,
+    })
+}
+
+/// Adds to a forward prediction what the backward pass of one image and the update of one step do.
+pub fn tally(graph: &Graph, gradients: &Gradients, taps: &[Tap], ledger: &mut Ledger) {
+    for &id in gradients.nodes() {
+        ledger.add(Phase::Backward, Place::Node(id), Event::Macs, gradients.macs(graph, id));
+    }
+    for tap in taps {
+        let place = match &tap.crossing {
+            Some(c) => Place::Tap(c.edge, tap.direction),
+            None => Place::Registers,
+        };
+        ledger.add(tap.phase, place, Event::Transfers, 1);
+        ledger.add(tap.phase, place, Event::Elements, tap.elements);
+        ledger.add(tap.phase, place, Event::PayloadBytes, tap.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::zoo::ZooSpec;
+    use crate::scheme::{Request, SchemeSpec, Sites, place};
+
+    /// Elements that go down and up in the backward pass of resnet26 at 64×64.
+    fn errors(scheme: &str, sites: Option<Sites>) -> [u64; 2] {
+        let trunk = ZooSpec::parse("resnet26", Some(64), Some(10), 1).unwrap().build().unwrap();
+        let batch_norm = Some(BatchNormMode::Frozen);
+        let request = Request { scheme: SchemeSpec(scheme.into()), sites, batch_norm, seed: 1 };
+        let placed = place(&trunk, &request).unwrap();
+        let found = taps(&placed, &Gradients::of(&placed.graph).unwrap(), GradFormat::F32);
+        let sum = |direction| found.iter().filter(|t| t.direction == direction).map(|t| t.elements).sum();
+        [sum(Direction::TapOut), sum(Direction::TapIn)]
+    }
+
+    /// SPEC 3.2, and the error of the 256 features that the head reads. Before the first attention
+    /// module (131,072 elements) nothing trains, so its map takes no error.
+    #[test]
+    fn errors_cross_as_the_table_says() {
+        assert_eq!(errors("head-only", None), [0, 0]);
+        assert_eq!(errors("parallel", Some(Sites::AllButStem)), [917_504, 827_392 + 256]);
+        assert_eq!(errors("adaptive-attention:m=2", None), [5_376, 229_376 - 131_072 + 256]);
+        assert_eq!(errors("adaptive-attention:m=2,return=map", None), [229_376, 229_376 - 131_072 + 256]);
+    }
+
+    #[test]
+    fn an_integer_error_brings_its_exponent() {
+        assert_eq!(GradFormat::F32.bytes(3), 12);
+        assert_eq!(GradFormat::Int16.bytes(3), 7);
+        assert_eq!(GradFormat::Int12.bytes(3), 6);
+        assert_eq!(GradFormat::Int8.bytes(3), 4);
+    }
+}

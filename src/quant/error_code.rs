@@ -1,0 +1,251 @@
+//! Errors (gradients of maps) as a chip carries them backward: integer mantissas that share one
+//! power-of-two exponent (SPEC 3.5).
+//!
+//! Encoding, renormalising and adding round to the nearest even, stochastically with noise keyed by
+//! element, or pseudo-stochastically with the number's own low bits. A plain arithmetic shift is
+//! not offered: its bias ruins what comes out after a few layers.
+
+use super::Round;
+use crate::seed::Noise;
+
+/// The mantissa's width, with its sign: 8, 12 or 16 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErrorBits(u32);
+
+impl ErrorBits {
+    pub const INT8: Self = Self(8);
+    pub const INT12: Self = Self(12);
+    pub const INT16: Self = Self(16);
+
+    /// The largest mantissa; the smallest is its negative.
+    pub const fn largest(self) -> i64 {
+        (1 << (self.0 - 1)) - 1
+    }
+
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+}
+
+/// How bits are dropped.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ErrorRounding {
+    NearestEven,
+    /// `⌊v + u⌋`, with `u` uniform in [0, 1) for every element.
+    Stochastic(Noise),
+    /// NITI: the upper half of the dropped bits is compared with the lower.
+    PseudoStochastic,
+}
+
+/// The exponent of a tensor without a single non-zero value.
+pub const ZERO_EXPONENT: i32 = -126;
+
+/// Mantissas with their exponent: the value of each is `mantissa · 2^exponent`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorCodes {
+    pub mantissas: Vec<i16>,
+    pub exponent: i32,
+    /// Values that the exponent was too small for. None where it was taken from the values.
+    pub saturations: u64,
+}
+
+/// The smallest exponent with which `largest` can be coded.
+pub fn exponent(largest: f32, bits: ErrorBits) -> i32 {
+    if largest == 0.0 || !largest.is_finite() {
+        return ZERO_EXPONENT;
+    }
+    let (largest, room) = (f64::from(largest), bits.largest() as f64);
+    let mut exponent = (largest / room).log2().ceil() as i32;
+    // The logarithm is rounded; the comparison, by powers of two, is not.
+    while largest > room * exp2(exponent) {
+        exponent += 1;
+    }
+    while largest <= room * exp2(exponent - 1) {
+        exponent -= 1;
+    }
+    exponent
+}
+
+fn exp2(n: i32) -> f64 {
+    f64::from(n).exp2()
+}
+
+/// Codes real errors under a given exponent.
+pub fn encode(values: &[f32], exponent: i32, bits: ErrorBits, rounding: ErrorRounding) -> ErrorCodes {
+    let (scale, most) = (exp2(-exponent), bits.largest());
+    let mut saturations = 0;
+    let mantissas = values.iter().enumerate().map(|(i, &value)| {
+        let scaled = f64::from(value) * scale;
+        let rounded = match rounding {
+            ErrorRounding::Stochastic(noise) => (scaled + noise.uniform(i as u64)).floor(),
+            // A float has no dropped bits of its own to compare.
+            ErrorRounding::NearestEven | ErrorRounding::PseudoStochastic => scaled.round_ties_even(),
+        };
+        let rounded = if rounded.is_nan() { 0.0 } else { rounded };
+        saturations += u64::from(rounded.abs() > most as f64);
+        rounded.clamp(-most as f64, most as f64) as i16
+    });
+    ErrorCodes { mantissas: mantissas.collect(), exponent, saturations }
+}
+
+/// Codes under the smallest exponent that holds them all.
+pub fn encode_dynamic(values: &[f32], bits: ErrorBits, rounding: ErrorRounding) -> ErrorCodes {
+    let largest = values.iter().fold(0f32, |most, v| most.max(v.abs()));
+    encode(values, exponent(largest, bits), bits, rounding)
+}
+
+/// The real values of codes.
+pub fn decode(codes: &ErrorCodes) -> Vec<f32> {
+    let scale = exp2(codes.exponent);
+    codes.mantissas.iter().map(|&m| (f64::from(m) * scale) as f32).collect()
+}
+
+/// Drops `shift` bits of an accumulator; `index` names the element to the noise.
+#[inline]
+pub fn drop_bits(acc: i64, shift: u32, rounding: ErrorRounding, index: u64) -> i64 {
+    match rounding {
+        _ if shift == 0 => acc,
+        ErrorRounding::NearestEven => Round::HalfEven.shift(acc, shift),
+        ErrorRounding::Stochastic(noise) => (acc + (noise.bits(index) >> (64 - shift)) as i64) >> shift,
+        ErrorRounding::PseudoStochastic => pseudo_stochastic(acc, shift),
+    }
+}
+
+fn pseudo_stochastic(v: i64, s: u32) -> i64 {
+    let (m, h) = (v.unsigned_abs(), s / 2);
+    let rest = m & ((1 << s) - 1);
+    let low = (rest & ((1 << h) - 1)) << (s & 1);
+    let q = (m >> s) + u64::from((rest >> h) > low);
+    if v < 0 { -(q as i64) } else { q as i64 }
+}
+
+/// How many bits accumulators as large as `largest` must lose.
+pub fn shift_of(largest: u64, bits: ErrorBits) -> u32 {
+    (64 - largest.leading_zeros()).saturating_sub(bits.bits() - 1)
+}
+
+/// Accumulators of exponent `exponent` back in mantissas.
+pub fn renormalise(accs: &[i64], exponent: i32, bits: ErrorBits, rounding: ErrorRounding) -> ErrorCodes {
+    let shift = shift_of(accs.iter().map(|a| a.unsigned_abs()).max().unwrap_or(0), bits);
+    let most = bits.largest();
+    // Rounding up the largest may leave the width by one: that is cut, as on the chip.
+    let cut = |(i, &acc): (usize, &i64)| drop_bits(acc, shift, rounding, i as u64).clamp(-most, most) as i16;
+    let mantissas = accs.iter().enumerate().map(cut).collect();
+    ErrorCodes { mantissas, exponent: exponent + shift as i32, saturations: 0 }
+}
+
+/// The sum of two errors: the one with the smaller exponent is brought to the larger.
+pub fn add(a: &ErrorCodes, b: &ErrorCodes, bits: ErrorBits, rounding: ErrorRounding) -> ErrorCodes {
+    let exponent = a.exponent.max(b.exponent);
+    let aligned =
+        |codes: &ErrorCodes, m: i16| Round::HalfEven.shift(i64::from(m), (exponent - codes.exponent).min(32) as u32);
+    let sums: Vec<i64> = a.mantissas.iter().zip(&b.mantissas).map(|(&x, &y)| aligned(a, x) + aligned(b, y)).collect();
+    renormalise(&sums, exponent, bits, rounding)
+}
+
+/// Weight scales per output channel as 15-bit factors of one power of two, which errors are
+/// multiplied by before the transposed convolution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelFactors {
+    pub exponent: i32,
+    /// At most 2^15; signed, because a batch norm may turn a channel round.
+    pub factors: Vec<i32>,
+}
+
+impl ChannelFactors {
+    pub fn new(scales: &[f32]) -> Self {
+        let largest = scales.iter().fold(0f32, |most, s| most.max(s.abs()));
+        if largest == 0.0 || !largest.is_finite() {
+            return Self { exponent: ZERO_EXPONENT, factors: vec![0; scales.len()] };
+        }
+        let mut exponent = f64::from(largest).log2().ceil() as i32;
+        while f64::from(largest) > exp2(exponent) {
+            exponent += 1;
+        }
+        while f64::from(largest) <= exp2(exponent - 1) {
+            exponent -= 1;
+        }
+        let factor = |&s: &f32| (f64::from(s) * exp2(15 - exponent)).round_ties_even() as i32;
+        Self { exponent, factors: scales.iter().map(factor).collect() }
+    }
+
+    /// A mantissa of channel `c` in units of `2^exponent`.
+    #[inline]
+    pub fn scale(&self, mantissa: i16, c: usize) -> i16 {
+        Round::HalfEven.shift(i64::from(mantissa) * i64::from(self.factors[c]), 15) as i16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RNE: ErrorRounding = ErrorRounding::NearestEven;
+
+    #[test]
+    fn the_golden_layer_comes_out() {
+        // SPEC 3.5.
+        let factors = ChannelFactors::new(&[0.01, 0.002]);
+        assert_eq!((factors.exponent, factors.factors.clone()), (-6, vec![20972, 4194]));
+        let scaled: Vec<i64> =
+            [1000, -32767].iter().enumerate().map(|(c, &e)| i64::from(factors.scale(e, c))).collect();
+        assert_eq!(scaled, [640, -4194]);
+        let weights = [[1, -2, 3], [127, -127, 64]];
+        let accs: Vec<i64> = (0..3).map(|i| (0..2).map(|c| scaled[c] * weights[c][i]).sum()).collect();
+        assert_eq!(accs, [-531_998, 531_358, -266_496]);
+        let codes = renormalise(&accs, -6, ErrorBits::INT16, RNE);
+        assert_eq!((codes.mantissas.clone(), codes.exponent), (vec![-16625, 16605, -8328], -1));
+        assert_eq!(decode(&codes), [-8312.5, 8302.5, -4164.0]);
+    }
+
+    #[test]
+    fn pseudo_stochastic_rounding_is_nitis() {
+        for (v, s, q) in [(1000, 4, 63), (1010, 4, 63), (1013, 5, 32), (-1023, 5, -32), (77, 3, 9), (80, 3, 10)] {
+            assert_eq!(pseudo_stochastic(v, s), q, "{v} >> {s}");
+        }
+    }
+
+    #[test]
+    fn an_exponent_is_the_smallest_that_holds_the_largest() {
+        for bits in [ErrorBits::INT8, ErrorBits::INT12, ErrorBits::INT16] {
+            for x in -40..40 {
+                let most = bits.largest() as f32 * (x as f32).exp2();
+                assert_eq!(exponent(most, bits), x);
+                assert_eq!(exponent(most * (1.0 + f32::EPSILON), bits), x + 1);
+            }
+            let values = [0.3f32, -1.7, 1e-4, 0.0];
+            let codes = encode_dynamic(&values, bits, RNE);
+            let step = (codes.exponent as f32).exp2();
+            assert!(decode(&codes).iter().zip(values).all(|(d, v)| (d - v).abs() <= step / 2.0));
+            assert_eq!(codes.saturations, 0);
+        }
+        assert_eq!(encode_dynamic(&[0.0; 3], ErrorBits::INT8, RNE).exponent, ZERO_EXPONENT);
+    }
+
+    #[test]
+    fn too_small_an_exponent_saturates_and_says_so() {
+        let codes = encode(&[1.0, -200.0, 127.0, f32::NAN], 0, ErrorBits::INT8, RNE);
+        assert_eq!((codes.mantissas, codes.saturations), (vec![1, -127, 127, 0], 1));
+    }
+
+    #[test]
+    fn stochastic_rounding_has_no_bias_and_repeats_itself() {
+        let noise = ErrorRounding::Stochastic(Noise::new(3, 11, 5));
+        let values = vec![0.3f32; 40_000];
+        let codes = encode(&values, 0, ErrorBits::INT8, noise);
+        let mean = codes.mantissas.iter().map(|&m| f64::from(m)).sum::<f64>() / 40_000.0;
+        assert!((mean - 0.3).abs() < 0.01, "{mean}");
+        assert_eq!(codes, encode(&values, 0, ErrorBits::INT8, noise));
+        let dropped: i64 = (0..40_000).map(|i| drop_bits(-77, 3, noise, i)).sum();
+        assert!((dropped as f64 / 40_000.0 + 77.0 / 8.0).abs() < 0.01, "{dropped}");
+    }
+
+    #[test]
+    fn a_sum_is_aligned_to_the_larger_exponent() {
+        let code = |mantissas: &[i16], exponent| ErrorCodes { mantissas: mantissas.to_vec(), exponent, saturations: 0 };
+        let sum = add(&code(&[100, -3], 0), &code(&[6, 7], -2), ErrorBits::INT8, RNE);
+        assert_eq!(sum, code(&[102, -1], 0), "6/4 and 7/4 round to 2");
+        let sum = add(&code(&[100, -3], 0), &code(&[100, 0], 0), ErrorBits::INT8, RNE);
+        assert_eq!(sum, code(&[100, -2], 1));
+    }
+}
