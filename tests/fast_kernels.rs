@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use trunkline::op::product::{Join, Product};
-use trunkline::op::{Conv2d, Linear, Output, Registers, add, conv2d, linear};
+use trunkline::op::{Conv2d, Counts, Linear, Output, Registers, add, conv2d, linear};
 use trunkline::quant::weights::WeightCodes;
 use trunkline::quant::{Clamp, CodeType, Multiplier, QuantParams, RequantStyle};
 use trunkline::tensor::{Shape, Tensor};
@@ -118,13 +118,21 @@ fn compare<T: PartialEq + std::fmt::Debug + Send>(
     Ok(())
 }
 
+/// Runs a plan into a buffer that held something else.
+fn product(plan: &Plan, case: &Case, p: &Product, output: Shape) -> (Tensor<i8>, Counts) {
+    let batch = case.x.batch;
+    let mut y = Tensor::from_vec(batch, output, vec![77; batch * output.elements()]);
+    let counts = plan.run_into((&case.x).into(), p, case.join(), &mut y.data);
+    (y, counts)
+}
+
 fn check_conv(conv: &Conv2d, input: Shape, batch: usize, seed: u64) -> Result<(), TestCaseError> {
     let Ok(output) = conv.output_shape(input) else { return Ok(()) };
     let case = Case::new(&mut Random(seed), batch, input, conv.out_c, conv.depth(), output);
     let p = case.product(conv2d::pack(conv, &case.codes.codes, 0));
     let want = conv2d::int8(conv, &case.x, &p, case.join());
     let plan = |kernels| Plan::conv2d(conv, input, &case.codes, &p, kernels);
-    compare(&want, plan, |plan| plan.run(&case.x, &p, case.join()))
+    compare(&want, plan, |plan| product(plan, &case, &p, output))
 }
 
 /// Channel counts around the sizes of lines and blocks.
@@ -180,7 +188,7 @@ proptest! {
         let p = case.product(linear::pack(&op, &case.codes.codes, 0));
         let want = linear::int8(&op, &case.x, &p, case.join());
         let plan = |kernels| Plan::linear(&op, &case.codes, &p, kernels);
-        compare(&want, plan, |plan| plan.run(&case.x, &p, case.join()))?;
+        compare(&want, plan, |plan| product(plan, &case, &p, Shape::vector(outputs)))?;
     }
 }
 
@@ -206,7 +214,9 @@ proptest! {
                 fast += 1;
                 for threads in [1, 2] {
                     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                    prop_assert_eq!(&pool.install(|| sum.run(&a, &b)), &want, "{} on {} threads", set, threads);
+                    let mut y = Tensor::from_vec(batch, shape, vec![77; a.data.len()]);
+                    let counts = pool.install(|| sum.run_into((&a).into(), (&b).into(), &mut y.data));
+                    prop_assert_eq!(&(y, counts), &want, "{} on {} threads", set, threads);
                 }
             }
         }

@@ -11,6 +11,7 @@
 mod chain;
 mod error;
 pub mod fast;
+mod memory;
 mod prepare;
 mod product;
 mod program;
@@ -20,6 +21,7 @@ mod work;
 
 pub use chain::Fusion;
 pub use error::TrunkError;
+pub use memory::Map;
 pub use prepare::prepare;
 pub use program::TrunkProgram;
 pub use step::TrunkStep;

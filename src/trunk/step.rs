@@ -1,6 +1,7 @@
 //! One step of the trunk: a pure function of codes, with its static costs.
 
-use super::fast::{Fast, Kernels, Plan, Sum};
+use super::Map;
+use super::fast::{Fast, Kernels};
 use super::work::Work;
 use crate::graph::{EdgeId, NodeId};
 use crate::op::product::Join;
@@ -50,25 +51,33 @@ impl TrunkStep {
         let batch = inputs[0].batch;
         assert!(inputs.iter().all(|x| x.batch == batch) && join.is_none_or(|j| j.batch == batch), "one batch size");
         let join = join.map(|values| Join { values, shift: self.join_shift });
-        match (&self.fast, &self.work) {
-            (Some(Fast::Product(plan)), Work::Conv2d(_, p) | Work::Linear(_, p)) => plan.run(inputs[0], p, join),
-            (Some(Fast::Sum(sum)), _) => sum.run(inputs[0], inputs[1]),
-            _ => self.work.run(inputs, join),
+        let Some(fast) = &self.fast else { return self.work.run(inputs, join) };
+        let maps: Vec<Map<'_>> = inputs.iter().map(|&x| x.into()).collect();
+        let mut y = Tensor::zeros(batch, self.output_shape);
+        let counts = fast.run_into(&self.work, &maps, join, &mut y.data);
+        (y, counts)
+    }
+
+    /// [`TrunkStep::run`] over all of `out`, whatever that held before; without an allocation of the
+    /// engine's own where the step is fast.
+    pub fn run_into(&self, inputs: &[Map<'_>], join: Option<&Tensor<i16>>, out: &mut [i8]) -> Counts {
+        assert!(inputs.iter().map(|x| &x.shape).eq(&self.input_shapes), "the inputs of step '{}'", self.name);
+        assert_eq!(join.map(|j| j.shape), self.join.map(|_| self.output_shape), "the join of step '{}'", self.name);
+        let batch = inputs[0].batch;
+        assert!(inputs.iter().all(|x| x.batch == batch) && join.is_none_or(|j| j.batch == batch), "one batch size");
+        let join = join.map(|values| Join { values, shift: self.join_shift });
+        if let Some(fast) = &self.fast {
+            return fast.run_into(&self.work, inputs, join, out);
         }
+        let inputs: Vec<Tensor<i8>> = inputs.iter().map(|x| x.to_tensor()).collect();
+        let (y, counts) = self.work.run(&inputs.iter().collect::<Vec<_>>(), join);
+        out.copy_from_slice(&y.data);
+        counts
     }
 
     /// Chooses the loops that run the step; its codes and counts stay what they are.
     pub(super) fn choose(&mut self, kernels: Kernels) {
-        self.fast = match (&self.work, &self.weights) {
-            (Work::Conv2d(op, p), Some(codes)) => {
-                Plan::conv2d(op, self.input_shapes[0], codes, p, kernels).map(|plan| Fast::Product(Box::new(plan)))
-            }
-            (Work::Linear(op, p), Some(codes)) => {
-                Plan::linear(op, codes, p, kernels).map(|plan| Fast::Product(Box::new(plan)))
-            }
-            (Work::Add(p), _) => Sum::new(p, kernels).map(Fast::Sum),
-            _ => None,
-        };
+        self.fast = Fast::new(&self.work, &self.input_shapes, self.weights.as_ref(), kernels);
     }
 
     /// Whether the step runs on a fast kernel.

@@ -5,7 +5,8 @@
 
 use super::pack::{Runs, rows_are_contiguous};
 use crate::op::Conv2d;
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::Shape;
+use crate::trunk::Map;
 
 /// A convolution's addresses on maps of one shape.
 #[derive(Clone, Debug)]
@@ -54,7 +55,7 @@ impl Geometry {
     }
 
     /// Finds the windows of `rows` output rows from `first` on, counted over the whole batch.
-    pub fn place(&self, x: &Tensor<i8>, zero: i8, first: usize, rows: usize, windows: &mut Windows) {
+    pub fn place(&self, x: Map<'_>, zero: i8, first: usize, rows: usize, windows: &mut Windows) {
         windows.bases.clear();
         windows.strip.clear();
         let (mut row, end) = (first, first + rows);
@@ -77,8 +78,8 @@ impl Geometry {
     }
 
     /// What the windows' bases count from.
-    pub fn source<'a>(&self, x: &'a Tensor<i8>, windows: &'a Windows) -> &'a [i8] {
-        if self.in_place { &x.data } else { &windows.strip }
+    pub fn source<'a>(&self, x: Map<'a>, windows: &'a Windows) -> &'a [i8] {
+        if self.in_place { x.codes } else { &windows.strip }
     }
 
     /// Appends the padded input rows of `count` output rows; returns where they start.

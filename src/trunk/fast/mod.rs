@@ -30,9 +30,42 @@ pub use plan::Plan;
 pub use sum::Sum;
 pub use table::{InstructionSet, Kernels};
 
+use super::Map;
+use super::work::Work;
+use crate::op::Counts;
+use crate::op::product::Join;
+use crate::quant::weights::WeightCodes;
+use crate::tensor::Shape;
+
 /// A step's work on the fast kernels.
 #[derive(Clone, Debug)]
 pub(super) enum Fast {
     Product(Box<Plan>),
     Sum(Sum),
+}
+
+impl Fast {
+    /// The fast form of a step's work on maps of these shapes; none where the reference loop must run.
+    pub fn new(work: &Work, inputs: &[Shape], weights: Option<&WeightCodes>, kernels: Kernels) -> Option<Self> {
+        match (work, weights) {
+            (Work::Conv2d(op, p), Some(codes)) => {
+                Plan::conv2d(op, inputs[0], codes, p, kernels).map(|plan| Fast::Product(Box::new(plan)))
+            }
+            (Work::Linear(op, p), Some(codes)) => {
+                Plan::linear(op, codes, p, kernels).map(|plan| Fast::Product(Box::new(plan)))
+            }
+            (Work::Add(p), _) => Sum::new(p, kernels).map(Fast::Sum),
+            _ => None,
+        }
+    }
+
+    /// Writes the codes of `work`, which the form was made from, over all of `out`; returns the
+    /// reference loop's counts. What `out` held before does not matter.
+    pub fn run_into(&self, work: &Work, inputs: &[Map<'_>], join: Option<Join<'_>>, out: &mut [i8]) -> Counts {
+        match (self, work) {
+            (Fast::Product(plan), Work::Conv2d(_, p) | Work::Linear(_, p)) => plan.run_into(inputs[0], p, join, out),
+            (Fast::Product(_), _) => unreachable!("a product was made from a convolution or a linear layer"),
+            (Fast::Sum(sum), _) => sum.run_into(inputs[0], inputs[1], out),
+        }
+    }
 }

@@ -7,7 +7,8 @@ use super::table::{Kernels, MAX_POSITIONS, MAX_SUMS, Store, Table, Tile, Window}
 use crate::op::product::{Join, Product};
 use crate::op::{Conv2d, Counts, Linear};
 use crate::quant::weights::WeightCodes;
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::Shape;
+use crate::trunk::Map;
 use crate::units::Macs;
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -95,17 +96,18 @@ impl Plan {
         Self::conv2d(&conv, Shape::vector(linear.inputs), codes, p, kernels)
     }
 
-    /// The reference loop's codes and counts. `p` is what the plan was made from.
-    pub fn run(&self, x: &Tensor<i8>, p: &Product, join: Option<Join<'_>>) -> (Tensor<i8>, Counts) {
+    /// Writes the reference loop's codes over all of `out` and returns its counts. `p` is what the
+    /// plan was made from.
+    pub fn run_into(&self, x: Map<'_>, p: &Product, join: Option<Join<'_>>, out: &mut [i8]) -> Counts {
         assert_eq!(x.shape.elements(), self.input.elements(), "a plan is made for one shape");
-        let mut y = Tensor::zeros(x.batch, self.geometry.output);
-        if y.data.is_empty() {
-            return (y, Counts::default());
+        assert_eq!(out.len(), x.batch * self.geometry.output.elements(), "a plan is made for one shape");
+        if out.is_empty() {
+            return Counts::default();
         }
         let rows = self.geometry.rows_per_task(x.batch);
         let row = self.geometry.output.w * self.out_c;
-        let macs = Macs((y.data.len() * self.depth) as u64);
-        let tasks = y.data.par_chunks_mut(rows * row).enumerate();
+        let macs = Macs((out.len() * self.depth) as u64);
+        let tasks = out.par_chunks_mut(rows * row).enumerate();
         let counts: Counts = tasks
             .map(|(i, codes)| {
                 SCRATCH.with_borrow_mut(|scratch| {
@@ -125,7 +127,7 @@ impl Plan {
                 })
             })
             .sum();
-        (y, counts + Counts { macs, ..Counts::default() })
+        counts + Counts { macs, ..Counts::default() }
     }
 }
 

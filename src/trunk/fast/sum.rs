@@ -6,7 +6,7 @@
 use super::requant::Requant;
 use super::table::{Kernels, Store, Table};
 use crate::op::{Counts, Output, add};
-use crate::tensor::Tensor;
+use crate::trunk::Map;
 use rayon::prelude::*;
 
 /// Elements that are summed before they are requantised: a few lines of cache.
@@ -37,13 +37,13 @@ impl Sum {
         Some(Self { table, parts, requant, output: p.output })
     }
 
-    /// The reference loop's codes and counts.
-    pub fn run(&self, a: &Tensor<i8>, b: &Tensor<i8>) -> (Tensor<i8>, Counts) {
-        let mut y = Tensor::zeros(a.batch, a.shape);
-        let operands = a.data.par_chunks(TASK).zip(b.data.par_chunks(TASK));
-        let tasks = y.data.par_chunks_mut(TASK).zip(operands);
+    /// Writes the reference loop's codes over all of `out` and returns its counts.
+    pub fn run_into(&self, a: Map<'_>, b: Map<'_>, out: &mut [i8]) -> Counts {
+        assert!(a.codes.len() == out.len() && b.codes.len() == out.len(), "maps of one shape");
+        let operands = a.codes.par_chunks(TASK).zip(b.codes.par_chunks(TASK));
+        let tasks = out.par_chunks_mut(TASK).zip(operands);
         let saturations = tasks.map(|(codes, (a, b))| self.task(codes, a, b)).sum();
-        (y, Counts { saturations, ..Counts::default() })
+        Counts { saturations, ..Counts::default() }
     }
 
     fn task(&self, codes: &mut [i8], a: &[i8], b: &[i8]) -> u64 {
