@@ -2,7 +2,8 @@
 
 use super::pack::Line;
 use super::portable;
-use super::requant::Style;
+use super::requant::{Requant, Style};
+use crate::op::Output;
 use std::fmt;
 
 /// Which loops run a trunk program's convolutions, linear layers and additions.
@@ -68,6 +69,15 @@ impl fmt::Display for InstructionSet {
 }
 
 impl Kernels {
+    /// The instruction set behind [`Kernels::table`].
+    pub(super) fn set(self) -> Option<InstructionSet> {
+        match self {
+            Kernels::Reference => None,
+            Kernels::Auto => InstructionSet::available().find(|&set| set != InstructionSet::Portable),
+            Kernels::Only(set) => set.table().map(|_| set),
+        }
+    }
+
     pub(super) fn table(self) -> Option<&'static Table> {
         match self {
             Kernels::Reference => None,
@@ -93,6 +103,32 @@ pub(super) struct Table {
     pub depthwise: unsafe fn(&mut Window<'_>),
     /// Codes for a tile of sums, and how many the int8 range cut off.
     pub requantise: Option<unsafe fn(&mut Store<'_>) -> u64>,
+}
+
+impl Table {
+    /// Codes for sums that share one multiplier, and how many the int8 range cut off. Sums come in
+    /// rows of `lanes`; every row but the last of `codes` is full.
+    pub fn uniform(&self, requant: &Requant, output: &Output, sums: &[i32], lanes: usize, codes: &mut [i8]) -> u64 {
+        let (Some(requantise), false) = (self.requantise, codes.is_empty()) else { return 0 };
+        let channels = codes.len().min(lanes);
+        let mut store = Store {
+            style: requant.style,
+            sums,
+            lanes,
+            channels,
+            factor: &requant.factor,
+            right: &requant.right,
+            offset: &requant.offset,
+            lo: output.clamp.lo(),
+            hi: output.clamp.hi(),
+            saturates: requant.saturates,
+            codes,
+            pitch: channels,
+        };
+        store.check();
+        // SAFETY: a table exists only where the CPU has its instructions, and the store is checked.
+        unsafe { requantise(&mut store) }
+    }
 }
 
 /// The most positions of any tile, and the most sums.
