@@ -11,9 +11,7 @@ use trunkline::quant::weights::WeightCodes;
 use trunkline::quant::{Clamp, CodeType, Multiplier, QuantParams, RequantStyle};
 use trunkline::tensor::{Shape, Tensor};
 use trunkline::trunk::Map;
-use trunkline::trunk::fast::{
-    Concatenation, Depthwise, InstructionSet, Kernels, Lookup, Mean, Mul, Padding, Pooling,
-};
+use trunkline::trunk::fast::{Concatenation, Depthwise, InstructionSet, Kernels, Lookup, Mean, Mul, Padding, Pooling};
 
 /// SplitMix64.
 struct Random(u64);
@@ -278,6 +276,14 @@ proptest! {
 }
 
 #[test]
+fn the_required_instruction_set_is_there() {
+    let available: Vec<String> = InstructionSet::available().map(|set| set.to_string()).collect();
+    println!("instruction sets: {}", available.join(", "));
+    let required = std::env::var("TRUNKLINE_REQUIRE_KERNELS").unwrap_or("portable".into());
+    assert!(available.contains(&required), "{required} is not among {available:?}");
+}
+
+#[test]
 fn every_entry_of_a_table_and_its_events() {
     let events = |q: i8| u64::from(q % 3 == 0);
     let made = Table::build(|q, counts| {
@@ -298,7 +304,8 @@ fn every_entry_of_a_table_and_its_events() {
 
 #[test]
 fn large_maps_are_cut_into_tasks() {
-    for (i, (c, kernel, stride)) in [(64, 3, 1), (72, 5, 2), (24, 5, 1), (8, 3, 1), (200, 3, 2)].into_iter().enumerate() {
+    for (i, (c, kernel, stride)) in [(64, 3, 1), (72, 5, 2), (24, 5, 1), (8, 3, 1), (200, 3, 2)].into_iter().enumerate()
+    {
         let conv = Conv2d { groups: c, ..Conv2d::square(c, c, kernel, stride, kernel / 2) };
         check_depthwise(&conv, Shape::new(57, 61, c), 2, i as u64).unwrap();
     }

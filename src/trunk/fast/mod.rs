@@ -4,9 +4,10 @@
 //! bit or is not used. A [`Plan`] is made once per layer, when the trunk is prepared, and only for
 //! layers whose products provably fit 32 bits. It refuses (and the step keeps the reference loop)
 //! weights with a zero point and sums that could wrap. Intrinsics and raw pointers stay in this
-//! folder: `avx512.rs`, `avx_vnni.rs` and `avx2.rs`.
+//! folder.
 //!
-//! There is no NEON file yet, because it could not be tested: other CPUs keep the reference loops.
+//! `neon.rs` has only ever run under an emulator (`tests/conformance/neon.sh`): its codes are tested, its
+//! speed is not. CPUs with none of these instruction sets keep the reference loops.
 
 mod depthwise;
 mod finish;
@@ -14,6 +15,9 @@ mod geometry;
 mod lookup;
 mod mean;
 mod mul;
+#[cfg(target_arch = "aarch64")]
+#[expect(clippy::needless_range_loop, reason = "rows and columns of a register tile are indexed alike")]
+mod neon;
 mod pack;
 mod place;
 mod plan;

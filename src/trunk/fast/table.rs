@@ -25,11 +25,13 @@ pub enum InstructionSet {
     Avx512Vnni,
     AvxVnni,
     Avx2,
+    /// With dot products.
+    Neon,
     Portable,
 }
 
 impl InstructionSet {
-    pub const ALL: [Self; 4] = [Self::Avx512Vnni, Self::AvxVnni, Self::Avx2, Self::Portable];
+    pub const ALL: [Self; 5] = [Self::Avx512Vnni, Self::AvxVnni, Self::Avx2, Self::Neon, Self::Portable];
 
     /// Those that this CPU has, widest first.
     pub fn available() -> impl Iterator<Item = Self> {
@@ -53,6 +55,10 @@ impl InstructionSet {
                 _ => {}
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        if self == Self::Neon && std::arch::is_aarch64_feature_detected!("dotprod") {
+            return Some(&super::neon::TABLE);
+        }
         (self == Self::Portable).then_some(&portable::TABLE)
     }
 }
@@ -63,6 +69,7 @@ impl fmt::Display for InstructionSet {
             Self::Avx512Vnni => "avx512-vnni",
             Self::AvxVnni => "avx-vnni",
             Self::Avx2 => "avx2",
+            Self::Neon => "neon-dot",
             Self::Portable => "portable",
         })
     }

@@ -14,6 +14,7 @@ mod plain;
 mod x86;
 
 #[cfg(target_arch = "aarch64")]
+#[expect(clippy::needless_range_loop, reason = "positions of a register tile are indexed alike")]
 mod neon;
 
 use super::finish::Finish;
