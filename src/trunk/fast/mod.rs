@@ -4,17 +4,30 @@
 //! bit or is not used. A [`Plan`] is made once per layer, when the trunk is prepared, and only for
 //! layers whose products provably fit 32 bits. It refuses (and the step keeps the reference loop)
 //! weights with a zero point and sums that could wrap. Intrinsics and raw pointers stay in this
-//! folder: `avx512.rs`, `avx_vnni.rs` and `avx2.rs`.
+//! folder.
 //!
-//! There is no NEON file yet, because it could not be tested: other CPUs keep the reference loops.
+//! `neon.rs` has only ever run under an emulator (`tests/conformance/neon.sh`): its codes are tested, its
+//! speed is not. CPUs with none of these instruction sets keep the reference loops.
 
+mod depthwise;
+mod finish;
 mod geometry;
+mod lookup;
+mod mean;
+mod mul;
+#[cfg(target_arch = "aarch64")]
+#[expect(clippy::needless_range_loop, reason = "rows and columns of a register tile are indexed alike")]
+mod neon;
 mod pack;
+mod place;
 mod plan;
+mod pool;
 mod portable;
 mod requant;
 mod sum;
 mod table;
+mod tasks;
+mod versions;
 
 #[cfg(target_arch = "x86_64")]
 #[expect(clippy::needless_range_loop, reason = "rows and columns of a register tile are indexed alike")]
@@ -26,7 +39,13 @@ mod avx512;
 #[expect(clippy::needless_range_loop, reason = "rows and columns of a register tile are indexed alike")]
 mod avx_vnni;
 
+pub use depthwise::Depthwise;
+pub use lookup::Lookup;
+pub use mean::Mean;
+pub use mul::Mul;
+pub use place::{Concatenation, Padding};
 pub use plan::Plan;
+pub use pool::Pooling;
 pub use sum::Sum;
 pub use table::{InstructionSet, Kernels};
 
@@ -41,20 +60,37 @@ use crate::tensor::Shape;
 #[derive(Clone, Debug)]
 pub(super) enum Fast {
     Product(Box<Plan>),
+    Depthwise(Box<Depthwise>),
     Sum(Sum),
+    Mul(Mul),
+    Pooling(Pooling),
+    Mean(Mean),
+    Padding(Padding),
+    Concatenation(Concatenation),
+    Lookup(Lookup),
 }
 
 impl Fast {
     /// The fast form of a step's work on maps of these shapes; none where the reference loop must run.
     pub fn new(work: &Work, inputs: &[Shape], weights: Option<&WeightCodes>, kernels: Kernels) -> Option<Self> {
         match (work, weights) {
-            (Work::Conv2d(op, p), Some(codes)) => {
-                Plan::conv2d(op, inputs[0], codes, p, kernels).map(|plan| Fast::Product(Box::new(plan)))
-            }
+            (Work::Conv2d(op, p), Some(codes)) => match Depthwise::new(op, inputs[0], codes, p, kernels) {
+                Some(plan) => Some(Fast::Depthwise(Box::new(plan))),
+                None => Plan::conv2d(op, inputs[0], codes, p, kernels).map(|plan| Fast::Product(Box::new(plan))),
+            },
             (Work::Linear(op, p), Some(codes)) => {
                 Plan::linear(op, codes, p, kernels).map(|plan| Fast::Product(Box::new(plan)))
             }
             (Work::Add(p), _) => Sum::new(p, kernels).map(Fast::Sum),
+            (Work::Mul(p), _) => Mul::new(p, kernels).map(Fast::Mul),
+            (Work::AvgPool(op, codes, clamp), _) => {
+                Pooling::average(op, inputs[0], *codes, *clamp, kernels).map(Fast::Pooling)
+            }
+            (Work::MaxPool(op, clamp), _) => Pooling::maximum(op, inputs[0], *clamp, kernels).map(Fast::Pooling),
+            (Work::Mean(p), _) => Mean::new(p, inputs[0], kernels).map(Fast::Mean),
+            (Work::Pad(op, zero), _) => Padding::new(op, inputs[0], *zero, kernels).map(Fast::Padding),
+            (Work::Concat(tables), _) => Concatenation::new(tables, inputs, kernels).map(Fast::Concatenation),
+            (Work::Table(table, _), _) => Lookup::new(table, kernels).map(Fast::Lookup),
             _ => None,
         }
     }
@@ -65,7 +101,14 @@ impl Fast {
         match (self, work) {
             (Fast::Product(plan), Work::Conv2d(_, p) | Work::Linear(_, p)) => plan.run_into(inputs[0], p, join, out),
             (Fast::Product(_), _) => unreachable!("a product was made from a convolution or a linear layer"),
+            (Fast::Depthwise(plan), _) => plan.run_into(inputs[0], join, out),
             (Fast::Sum(sum), _) => sum.run_into(inputs[0], inputs[1], out),
+            (Fast::Mul(mul), _) => mul.run_into(inputs[0], inputs[1], out),
+            (Fast::Pooling(pooling), _) => pooling.run_into(inputs[0], out),
+            (Fast::Mean(mean), _) => mean.run_into(inputs[0], out),
+            (Fast::Padding(padding), _) => padding.run_into(inputs[0], out),
+            (Fast::Concatenation(concatenation), _) => concatenation.run_into(inputs, out),
+            (Fast::Lookup(lookup), _) => lookup.run_into(inputs[0], out),
         }
     }
 }

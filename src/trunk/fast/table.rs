@@ -2,7 +2,8 @@
 
 use super::pack::Line;
 use super::portable;
-use super::requant::Style;
+use super::requant::{Requant, Style};
+use crate::op::Output;
 use std::fmt;
 
 /// Which loops run a trunk program's convolutions, linear layers and additions.
@@ -24,11 +25,13 @@ pub enum InstructionSet {
     Avx512Vnni,
     AvxVnni,
     Avx2,
+    /// With dot products.
+    Neon,
     Portable,
 }
 
 impl InstructionSet {
-    pub const ALL: [Self; 4] = [Self::Avx512Vnni, Self::AvxVnni, Self::Avx2, Self::Portable];
+    pub const ALL: [Self; 5] = [Self::Avx512Vnni, Self::AvxVnni, Self::Avx2, Self::Neon, Self::Portable];
 
     /// Those that this CPU has, widest first.
     pub fn available() -> impl Iterator<Item = Self> {
@@ -53,6 +56,10 @@ impl InstructionSet {
                 _ => {}
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        if self == Self::Neon && std::arch::is_aarch64_feature_detected!("dotprod") {
+            return Some(&super::neon::TABLE);
+        }
         (self == Self::Portable).then_some(&portable::TABLE)
     }
 }
@@ -63,12 +70,22 @@ impl fmt::Display for InstructionSet {
             Self::Avx512Vnni => "avx512-vnni",
             Self::AvxVnni => "avx-vnni",
             Self::Avx2 => "avx2",
+            Self::Neon => "neon-dot",
             Self::Portable => "portable",
         })
     }
 }
 
 impl Kernels {
+    /// The instruction set behind [`Kernels::table`].
+    pub(super) fn set(self) -> Option<InstructionSet> {
+        match self {
+            Kernels::Reference => None,
+            Kernels::Auto => InstructionSet::available().find(|&set| set != InstructionSet::Portable),
+            Kernels::Only(set) => set.table().map(|_| set),
+        }
+    }
+
     pub(super) fn table(self) -> Option<&'static Table> {
         match self {
             Kernels::Reference => None,
@@ -95,6 +112,33 @@ pub(super) struct Table {
     pub copy: unsafe fn(&[i8], i8, &mut [i8]),
     /// Codes for a tile of sums, and how many the int8 range cut off.
     pub requantise: Option<unsafe fn(&mut Store<'_>) -> u64>,
+}
+
+impl Table {
+    /// Codes for sums that share one multiplier, and how many the int8 range cut off. Sums come in
+    /// rows of `lanes`; every row but the last of `codes` is full.
+    pub fn uniform(&self, requant: &Requant, output: &Output, sums: &[i32], lanes: usize, codes: &mut [i8]) -> u64 {
+        let (Some(requantise), false) = (self.requantise, codes.is_empty()) else { return 0 };
+        let channels = codes.len().min(lanes);
+        let mut store = Store {
+            style: requant.style,
+            halved: requant.halved,
+            sums,
+            lanes,
+            channels,
+            factor: &requant.factor,
+            right: &requant.right,
+            offset: &requant.offset,
+            lo: output.clamp.lo(),
+            hi: output.clamp.hi(),
+            saturates: requant.saturates,
+            codes,
+            pitch: channels,
+        };
+        store.check();
+        // SAFETY: a table exists only where the CPU has its instructions, and the store is checked.
+        unsafe { requantise(&mut store) }
+    }
 }
 
 /// Positions of a tile: a multiple of what any instruction set holds in registers at once.
