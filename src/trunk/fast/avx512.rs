@@ -5,10 +5,10 @@
 
 use super::portable;
 use super::requant::Style;
-use super::table::{Store, Table, Tile, Window};
+use super::table::{Store, Table, Tile};
 use std::arch::x86_64::*;
 
-pub(super) static TABLE: Table = Table { unsigned_inputs: true, tile, depthwise, copy, requantise: Some(requantise) };
+pub(super) static TABLE: Table = Table { unsigned_inputs: true, tile, copy, requantise: Some(requantise) };
 
 /// # Safety
 /// The CPU must have AVX-512 F, BW, VL and VNNI; the tile must pass its check.
@@ -89,13 +89,6 @@ unsafe fn sums<const P: usize, const L: usize>(t: &mut Tile<'_>, first: usize) -
         }
     }
     at.len()
-}
-
-/// # Safety
-/// The CPU must have AVX-512 F, BW, VL and VNNI.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn depthwise(window: &mut Window<'_>) {
-    portable::depthwise(window);
 }
 
 /// # Safety
