@@ -121,4 +121,19 @@ impl Fast {
             (Fast::Lookup(lookup), _) => lookup.run_into(inputs[0], out),
         }
     }
+
+    /// The same for a product and the addition after it; returns the counts of both.
+    pub fn run_before(
+        &self,
+        work: &Work,
+        inputs: &[Map<'_>],
+        join: Option<Join<'_>>,
+        after: After<'_>,
+        out: &mut [i8],
+    ) -> [Counts; 2] {
+        let (Fast::Product(plan), Work::Conv2d(_, p) | Work::Linear(_, p)) = (self, work) else {
+            unreachable!("additions follow products");
+        };
+        plan.run_into(inputs[0], p, join, Some(after), out)
+    }
 }
