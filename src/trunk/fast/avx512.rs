@@ -60,6 +60,10 @@ unsafe fn sums<const P: usize, const L: usize>(t: &mut Tile<'_>, first: usize) -
             }
         }
         let mut w = t.weights.as_ptr().cast::<__m512i>();
+        // Each group of positions fetches its share of what comes next, a line per step.
+        let share = t.segments.len() * t.steps;
+        let ahead = t.ahead.get(first / P * share..).unwrap_or(&[]);
+        let mut ahead = if ahead.len() < share { w.cast::<i8>() } else { ahead.as_ptr().cast::<i8>() };
         for &segment in t.segments {
             let end = segment + 4 * t.steps;
             let mut k = segment;
@@ -74,6 +78,8 @@ unsafe fn sums<const P: usize, const L: usize>(t: &mut Tile<'_>, first: usize) -
                         acc[i][j] = _mm512_dpbusd_epi32(acc[i][j], codes, lines[j]);
                     }
                 }
+                _mm_prefetch::<_MM_HINT_T1>(ahead);
+                ahead = ahead.wrapping_add(64);
                 w = w.add(L);
                 k += 4;
             }

@@ -63,7 +63,8 @@ impl Sum {
             let mut saturations = 0;
             for (i, codes) in codes.chunks_mut(ROW * ROWS).enumerate() {
                 let part = first + i * ROW * ROWS..first + i * ROW * ROWS + codes.len();
-                self.add(&a.codes[part.clone()], &b.codes[part], &mut sums[..codes.len()]);
+                let lanes = Rows { channels: codes.len(), lanes: codes.len(), pitch: [codes.len(); 2] };
+                self.add([&a.codes[part.clone()], &b.codes[part]], lanes, &mut sums[..codes.len()]);
                 let (whole, rest) = codes.split_at_mut(codes.len() / ROW * ROW);
                 saturations += self.table.uniform(&self.requant, &self.output, &sums[..whole.len()], ROW, whole);
                 let lanes = rest.len().next_multiple_of(16);
@@ -74,15 +75,15 @@ impl Sum {
         })
     }
 
-    /// The sums of two runs of codes.
-    pub fn add(&self, a: &[i8], b: &[i8], sums: &mut [i32]) {
-        let mut work = Fill { operands: &self.operands, a, b, sums };
+    /// The sums of the operands' codes, row by row.
+    pub(super) fn add(&self, [a, b]: [&[i8]; 2], rows: Rows, sums: &mut [i32]) {
+        let mut work = Fill { operands: &self.operands, a, b, rows, sums };
         // SAFETY: the function was chosen for instructions that the CPU has.
         unsafe { (self.fill)(&mut work) };
     }
 
     /// Codes for lines of sums, `lanes` apart, of which `channels` count; positions are `pitch` apart.
-    pub fn store(&self, sums: &[i32], lanes: usize, channels: usize, codes: &mut [i8], pitch: usize) -> u64 {
+    pub(super) fn store(&self, sums: &[i32], lanes: usize, channels: usize, codes: &mut [i8], pitch: usize) -> u64 {
         let Some(requantise) = self.table.requantise else { return 0 };
         let mut store = Store {
             style: self.requant.style,
@@ -110,7 +111,16 @@ struct Fill<'a> {
     operands: &'a Operands,
     a: &'a [i8],
     b: &'a [i8],
+    rows: Rows,
     sums: &'a mut [i32],
+}
+
+/// Rows of sums, `lanes` apart, and of both operands' codes.
+#[derive(Clone, Copy)]
+pub(super) struct Rows {
+    pub channels: usize,
+    pub lanes: usize,
+    pub pitch: [usize; 2],
 }
 
 versions!(fill, fill_sums(work: &mut Fill<'_>) -> ());
@@ -119,18 +129,37 @@ versions!(fill, fill_sums(work: &mut Fill<'_>) -> ());
 fn fill_sums(work: &mut Fill<'_>) {
     match work.operands {
         &Operands::Exact([p, q], swapped) => {
-            let (a, b) = if swapped { (work.b, work.a) } else { (work.a, work.b) };
-            each(work.sums, a, b, |a, b| p.whole_value(a) + q.value(b));
+            if swapped {
+                each(work, |a, b| p.whole_value(b) + q.value(a));
+            } else {
+                each(work, |a, b| p.whole_value(a) + q.value(b));
+            }
         }
-        &Operands::Formulas([p, q]) => each(work.sums, work.a, work.b, |a, b| p.value(a) + q.value(b)),
+        &Operands::Formulas([p, q]) => each(work, |a, b| p.value(a) + q.value(b)),
         Operands::Tables([p, q]) => {
             let at = |q: i8| usize::from(q as u8 ^ 128);
-            each(work.sums, work.a, work.b, |a, b| p[at(a)] + q[at(b)]);
+            each(work, |a, b| p[at(a)] + q[at(b)]);
         }
     }
 }
 
+/// Whole lines of sums have a length that compilers know.
 #[inline(always)]
-fn each(sums: &mut [i32], a: &[i8], b: &[i8], sum: impl Fn(i8, i8) -> i32) {
-    sums.iter_mut().zip(a.iter().zip(b)).for_each(|(s, (&a, &b))| *s = sum(a, b));
+fn each(work: &mut Fill<'_>, sum: impl Fn(i8, i8) -> i32) {
+    let Rows { channels, lanes, pitch } = work.rows;
+    for (i, sums) in work.sums.chunks_mut(lanes).enumerate() {
+        let (a, b) = (&work.a[i * pitch[0]..][..channels], &work.b[i * pitch[1]..][..channels]);
+        let mut done = 0;
+        while channels - done >= ROW {
+            let sums: &mut [i32] = &mut sums[done..done + ROW];
+            let (a, b) = (&a[done..done + ROW], &b[done..done + ROW]);
+            for c in 0..ROW {
+                sums[c] = sum(a[c], b[c]);
+            }
+            done += ROW;
+        }
+        for c in done..channels {
+            sums[c] = sum(a[c], b[c]);
+        }
+    }
 }

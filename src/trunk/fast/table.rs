@@ -165,6 +165,8 @@ pub(super) struct Tile<'a> {
     pub steps: usize,
     /// `[segment][step][line]`.
     pub weights: &'a [Line],
+    /// What is read after this tile: fetched meanwhile, where there is an instruction for it.
+    pub ahead: &'a [Line],
     /// Lines of 16 channels: 1 to 4.
     pub lines: usize,
     /// What every position's sums start from.

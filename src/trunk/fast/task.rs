@@ -1,8 +1,8 @@
 //! A few output positions of one layer: tiles of sums, and how they become codes.
 
-use super::pack::Block;
+use super::pack::{Block, Line};
 use super::plan::Plan;
-use super::sum::Sum;
+use super::sum::{Rows, Sum};
 use super::table::{MAX_SUMS, POSITIONS, Store, Tile};
 use crate::op::Counts;
 use crate::op::product::{Join, Product};
@@ -42,12 +42,13 @@ impl Task<'_> {
         let plan = self.plan;
         let mut sums = [0i32; MAX_SUMS];
         let mut own = [0i8; MAX_SUMS];
-        for block in &plan.blocks {
+        for (number, block) in plan.blocks.iter().enumerate() {
+            let ahead = plan.blocks.get(number + 1).map_or(&[][..], |next| &plan.lines[next.weights..]);
             let (lanes, channels) = (block.lanes(), block.channels);
             for (i, at) in bases.chunks(POSITIONS).enumerate() {
                 let start = i * POSITIONS * plan.out_c + block.first;
                 let sums = &mut sums[..at.len() * lanes];
-                self.tile(block, source, at, sums);
+                self.tile(block, source, at, if i == 0 { ahead } else { &[] }, sums);
                 let Some(after) = self.after else {
                     let codes = std::mem::take(&mut self.codes);
                     self.finish(block, start, sums, Place { codes: &mut codes[start..], pitch: plan.out_c });
@@ -55,11 +56,13 @@ impl Task<'_> {
                     continue;
                 };
                 self.finish(block, start, sums, Place { codes: &mut own, pitch: channels });
-                for (i, (sums, own)) in sums.chunks_exact_mut(lanes).zip(own.chunks_exact(channels)).enumerate() {
-                    let other = &after.other[self.first + start + i * plan.out_c..][..channels];
-                    let (a, b) = if after.operand == 0 { (own, other) } else { (other, own) };
-                    after.sum.add(a, b, &mut sums[..channels]);
-                }
+                let other = &after.other[self.first + start..];
+                let (pitch, codes) = ([channels, plan.out_c], [&own[..], other]);
+                let (pitch, codes) = match after.operand {
+                    0 => (pitch, codes),
+                    _ => ([pitch[1], pitch[0]], [codes[1], codes[0]]),
+                };
+                after.sum.add(codes, Rows { channels, lanes, pitch }, sums);
                 let cut = after.sum.store(sums, lanes, channels, &mut self.codes[start..], plan.out_c);
                 self.counts[1].saturations += cut;
             }
@@ -67,7 +70,7 @@ impl Task<'_> {
     }
 
     /// The centred sums of products of some positions, with the bias where a vector requantises them.
-    fn tile(&self, block: &Block, source: &[i8], at: &[usize], sums: &mut [i32]) {
+    fn tile(&self, block: &Block, source: &[i8], at: &[usize], ahead: &[Line], sums: &mut [i32]) {
         let plan = self.plan;
         let input = &source[block.input..];
         let init = if plan.requant.is_some() { &plan.biased } else { &plan.centre };
@@ -77,6 +80,7 @@ impl Task<'_> {
             segments: &plan.geometry.segments,
             steps: plan.runs.steps(),
             weights: &plan.lines[block.weights..],
+            ahead,
             lines: block.lines,
             init: &init[block.lane..],
             sums,
