@@ -1,7 +1,7 @@
 //! NEON: `sdot` on four rows of bytes, which a store interleaves by itself.
 
 use super::super::neon::sdot;
-use super::{Form, Interleave, Tile};
+use super::form::{Form, Interleave, Tile};
 use std::arch::aarch64::*;
 
 pub(super) static NEON: Form = Form { rows: 4, offset: 0, interleave, tile };

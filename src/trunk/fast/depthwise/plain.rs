@@ -1,6 +1,6 @@
 //! Plain Rust in the interleaved layout, for CPUs without a file of their own.
 
-use super::{Form, Interleave, Tile};
+use super::form::{Form, Interleave, Tile};
 
 pub(super) static PLAIN: Form = Form { rows: 4, offset: 0, interleave, tile };
 

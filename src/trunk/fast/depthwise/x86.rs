@@ -1,7 +1,7 @@
 //! x86: `vpdpbusd` on four rows of bytes, or `vpmaddwd` on two rows of words. Input codes of the
 //! former have their sign bit flipped on the way into the strip.
 
-use super::{Form, Interleave, Tile};
+use super::form::{Form, Interleave, Tile};
 use std::arch::x86_64::*;
 
 pub(super) static AVX512: Form = Form { rows: 4, offset: 128, interleave: bytes_512, tile: tile_512 };
