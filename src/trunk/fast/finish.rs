@@ -36,6 +36,7 @@ impl Finish<'_> {
         };
         let mut store = Store {
             style: requant.style,
+            halved: requant.halved,
             sums,
             lanes: 16,
             channels,

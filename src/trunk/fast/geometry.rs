@@ -4,6 +4,7 @@
 //! knows nothing of strides, dilations and borders, and no im2col matrix is ever made.
 
 use super::pack::{Runs, rows_are_contiguous};
+use super::table::Table;
 use crate::op::Conv2d;
 use crate::tensor::Shape;
 use crate::trunk::Map;
@@ -19,8 +20,11 @@ pub(super) struct Geometry {
     reach: usize,
     /// Elements from one row to the next.
     pitch: usize,
-    /// The map is read where it is: no padding, and no run that ends within a group of four.
+    /// The map is read where it is: no padding, no flipped codes, and no run that ends within a
+    /// group of four.
     in_place: bool,
+    /// What the copy's codes are combined with: their sign bit, or nothing.
+    flip: i8,
     /// From a window's base to each run.
     pub segments: Vec<usize>,
     /// From a window's base to each tap.
@@ -28,16 +32,18 @@ pub(super) struct Geometry {
 }
 
 impl Geometry {
-    /// `whole_runs`: whether runs are read in groups of four.
-    pub fn new(conv: &Conv2d, input: Shape, output: Shape, whole_runs: bool) -> Self {
-        let in_place = conv.pad == [0; 4] && (!whole_runs || Runs::of(conv).len.is_multiple_of(4));
+    /// `whole_runs`: whether runs are read in groups of four; `is_flipped`: whether codes are read with
+    /// their sign bit flipped.
+    pub fn new(conv: &Conv2d, input: Shape, output: Shape, whole_runs: bool, is_flipped: bool) -> Self {
+        let flip = if is_flipped { i8::MIN } else { 0 };
+        let in_place = flip == 0 && conv.pad == [0; 4] && (!whole_runs || Runs::of(conv).len.is_multiple_of(4));
         let pitch = (input.w + conv.pad[1] + conv.pad[3]) * input.c;
         let tap = |ky: usize, kx: usize| ky * conv.dilation[0] * pitch + kx * conv.dilation[1] * input.c;
         let [kh, kw] = conv.kernel;
         let taps: Vec<usize> = (0..kh).flat_map(|ky| (0..kw).map(move |kx| (ky, kx))).map(|(y, x)| tap(y, x)).collect();
         let segments = if rows_are_contiguous(conv) { (0..kh).map(|ky| tap(ky, 0)).collect() } else { taps.clone() };
         let reach = (kh - 1) * conv.dilation[0] + 1;
-        Self { input, output, stride: conv.stride, pad: conv.pad, reach, pitch, in_place, segments, taps }
+        Self { input, output, stride: conv.stride, pad: conv.pad, reach, pitch, in_place, flip, segments, taps }
     }
 
     /// Output rows per task: what keeps its inputs in a core's own cache, and every thread busy.
@@ -55,9 +61,9 @@ impl Geometry {
     }
 
     /// Finds the windows of `rows` output rows from `first` on, counted over the whole batch.
-    pub fn place(&self, x: Map<'_>, zero: i8, first: usize, rows: usize, windows: &mut Windows) {
+    pub fn place(&self, table: &Table, x: Map<'_>, zero: i8, first: usize, rows: usize, windows: &mut Windows) {
         windows.bases.clear();
-        windows.strip.clear();
+        windows.used = 0;
         let (mut row, end) = (first, first + rows);
         while row < end {
             let (image, oy) = (row / self.output.h, row % self.output.h);
@@ -65,7 +71,7 @@ impl Geometry {
             let base = if self.in_place {
                 image * self.input.elements() + oy * self.stride[0] * self.pitch
             } else {
-                self.copy(x.image(image), zero, oy, count, &mut windows.strip)
+                self.copy(table, x.image(image), zero, oy, count, windows)
             };
             for r in 0..count {
                 let at = base + r * self.stride[0] * self.pitch;
@@ -74,7 +80,7 @@ impl Geometry {
             row += count;
         }
         // The last run may be read beyond its end, up to a group of four.
-        windows.strip.extend_from_slice(&[0; 4]);
+        windows.take(4);
     }
 
     /// What the windows' bases count from.
@@ -83,19 +89,21 @@ impl Geometry {
     }
 
     /// Appends the padded input rows of `count` output rows; returns where they start.
-    fn copy(&self, image: &[i8], zero: i8, oy: usize, count: usize, strip: &mut Vec<i8>) -> usize {
-        let start = strip.len();
+    fn copy(&self, table: &Table, image: &[i8], zero: i8, oy: usize, count: usize, windows: &mut Windows) -> usize {
+        let start = windows.used;
         let row = self.input.w * self.input.c;
         let (left, right) = (self.pad[1] * self.input.c, self.pad[3] * self.input.c);
         let top = oy * self.stride[0];
+        let zero = zero ^ self.flip;
         for padded in top..top + (count - 1) * self.stride[0] + self.reach {
             match padded.checked_sub(self.pad[0]).filter(|&iy| iy < self.input.h) {
                 Some(iy) => {
-                    strip.resize(strip.len() + left, zero);
-                    strip.extend_from_slice(&image[iy * row..][..row]);
-                    strip.resize(strip.len() + right, zero);
+                    windows.take(left).fill(zero);
+                    // SAFETY: a table exists only where the CPU has its instructions.
+                    unsafe { (table.copy)(&image[iy * row..][..row], self.flip, windows.take(row)) };
+                    windows.take(right).fill(zero);
                 }
-                None => strip.resize(strip.len() + self.pitch, zero),
+                None => windows.take(self.pitch).fill(zero),
             }
         }
         start
@@ -106,5 +114,19 @@ impl Geometry {
 #[derive(Default)]
 pub(super) struct Windows {
     pub bases: Vec<usize>,
+    /// As long as it has ever been; `used` is what counts.
     strip: Vec<i8>,
+    used: usize,
+}
+
+impl Windows {
+    /// The next `n` elements of the strip, which hold anything.
+    fn take(&mut self, n: usize) -> &mut [i8] {
+        let start = self.used;
+        self.used += n;
+        if self.strip.len() < self.used {
+            self.strip.resize(self.used, 0);
+        }
+        &mut self.strip[start..self.used]
+    }
 }

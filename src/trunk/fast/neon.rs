@@ -7,8 +7,7 @@ use super::table::{Store, Table, Tile, Window};
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-pub(super) static TABLE: Table =
-    Table { input_offset: 0, positions: [6; 4], tile, depthwise, requantise: Some(requantise) };
+pub(super) static TABLE: Table = Table { unsigned_inputs: false, tile, depthwise, copy, requantise: Some(requantise) };
 
 /// Four sums of four products each.
 #[inline]
@@ -29,25 +28,28 @@ pub(super) fn sdot(mut sums: int32x4_t, x: int8x16_t, w: int8x16_t) -> int32x4_t
 /// The CPU must have dot products; the tile must pass its check.
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn tile(t: &mut Tile<'_>) {
-    for line in 0..t.lines {
-        // SAFETY: the same conditions hold for every size; each holds at least the tile's positions.
-        unsafe {
-            match t.at.len() {
-                4.. => sums::<6>(t, line),
-                2.. => sums::<3>(t, line),
-                _ => sums::<1>(t, line),
+    for first in (0..t.at.len()).step_by(6) {
+        for line in 0..t.lines {
+            // SAFETY: the same conditions hold for every size; each holds at least the positions left.
+            unsafe {
+                match t.at.len() - first {
+                    4.. => sums::<6>(t, first, line),
+                    2.. => sums::<3>(t, first, line),
+                    _ => sums::<1>(t, first, line),
+                }
             }
         }
     }
 }
 
-/// `P` positions (the last one repeated where the tile has fewer) × one line.
+/// `P` positions from `first` on (the last one repeated where fewer are left) × one line.
 ///
 /// # Safety
-/// As [`tile`], with at most `P` positions.
+/// As [`tile`], with a position and a line that exist.
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn sums<const P: usize>(t: &mut Tile<'_>, line: usize) {
-    debug_assert!(t.at.len() <= P && line < t.lines);
+unsafe fn sums<const P: usize>(t: &mut Tile<'_>, first: usize, line: usize) {
+    let at = &t.at[first..t.at.len().min(first + P)];
+    debug_assert!(line < t.lines);
     // SAFETY: the check of `Tile` bounds every address: `at + segment + 4 * steps` within the input,
     // a line of weights per segment, step and line, 16 starting values and 16 sums per line.
     unsafe {
@@ -56,7 +58,7 @@ unsafe fn sums<const P: usize>(t: &mut Tile<'_>, line: usize) {
         let mut acc = [start; P];
         let mut x = [t.input.as_ptr(); P];
         for i in 0..P {
-            x[i] = t.input.as_ptr().add(t.at[i.min(t.at.len() - 1)]);
+            x[i] = t.input.as_ptr().add(at[i.min(at.len() - 1)]);
         }
         let mut w = t.weights.as_ptr().add(line);
         for &segment in t.segments {
@@ -78,14 +80,20 @@ unsafe fn sums<const P: usize>(t: &mut Tile<'_>, line: usize) {
         }
         for i in 0..P {
             // A constant range, left early: the sums then never need an address.
-            if i >= t.at.len() {
+            if i >= at.len() {
                 break;
             }
             for j in 0..4 {
-                vst1q_s32(t.sums.as_mut_ptr().add((i * t.lines + line) * 16 + 4 * j), acc[i][j]);
+                vst1q_s32(t.sums.as_mut_ptr().add(((first + i) * t.lines + line) * 16 + 4 * j), acc[i][j]);
             }
         }
     }
+}
+
+/// # Safety
+/// None beyond NEON, which every such CPU has.
+unsafe fn copy(from: &[i8], flip: i8, to: &mut [i8]) {
+    super::portable::copy(from, flip, to);
 }
 
 /// # Safety

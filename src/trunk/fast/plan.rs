@@ -3,7 +3,7 @@
 use super::geometry::{Geometry, Windows};
 use super::pack::{Block, Line, Runs, blocks, lines};
 use super::requant::Requant;
-use super::table::{Kernels, MAX_POSITIONS, MAX_SUMS, Store, Table, Tile, Window};
+use super::table::{Kernels, MAX_SUMS, POSITIONS, Store, Table, Tile, Window};
 use crate::op::product::{Join, Product};
 use crate::op::{Conv2d, Counts, Linear};
 use crate::quant::weights::WeightCodes;
@@ -52,7 +52,8 @@ impl Plan {
         let is_depthwise = conv.is_depthwise() && conv.out_c == conv.in_c;
         let blocks = if is_depthwise { one_block(conv.out_c) } else { blocks(conv) };
         // The depthwise loops take signed codes on every instruction set.
-        let offset = p.input_zero_point + if is_depthwise { 0 } else { table.input_offset };
+        let is_flipped = table.unsigned_inputs && !is_depthwise;
+        let offset = p.input_zero_point + if is_flipped { 128 } else { 0 };
         let lanes = blocks.last().map_or(0, |b| b.lane + b.lanes());
         let (mut centre, mut biased, mut largest) = (vec![0i32; lanes], vec![0i32; lanes], vec![0i64; lanes]);
         let widest = i64::from((-128 - p.input_zero_point).abs().max((127 - p.input_zero_point).abs()));
@@ -77,7 +78,7 @@ impl Plan {
         };
         Some(Self {
             table,
-            geometry: Geometry::new(conv, input, output, !is_depthwise),
+            geometry: Geometry::new(conv, input, output, !is_depthwise, is_flipped),
             input,
             out_c: conv.out_c,
             depth: conv.depth(),
@@ -111,7 +112,7 @@ impl Plan {
         let counts: Counts = tasks
             .map(|(i, codes)| {
                 SCRATCH.with_borrow_mut(|scratch| {
-                    self.geometry.place(x, self.zero, i * rows, codes.len() / row, &mut scratch.windows);
+                    self.geometry.place(self.table, x, self.zero, i * rows, codes.len() / row, &mut scratch.windows);
                     let source = self.geometry.source(x, &scratch.windows);
                     let mut task =
                         Task { plan: self, p, join, first: i * rows * row, codes, counts: Counts::default() };
@@ -167,12 +168,10 @@ impl Task<'_> {
     /// Blocks outside, positions inside: a block's weights stay in cache while positions pass.
     fn lines(&mut self, source: &[i8], bases: &[usize], lines: &[Line], steps: usize) {
         let plan = self.plan;
-        let mut sums = [0i32; MAX_SUMS * 2];
+        let mut sums = [0i32; MAX_SUMS];
         for block in &plan.blocks {
-            let most = plan.table.positions[block.lines - 1];
-            debug_assert!(most <= MAX_POSITIONS && most * block.lanes() <= sums.len());
             let mut position = 0;
-            for at in bases.chunks(most) {
+            for at in bases.chunks(POSITIONS) {
                 let mut tile = Tile {
                     input: &source[block.input..],
                     at,
@@ -220,6 +219,7 @@ impl Task<'_> {
         if let Some((requant, requantise)) = vector {
             let mut store = Store {
                 style: requant.style,
+                halved: requant.halved,
                 sums,
                 lanes,
                 channels: block.channels,

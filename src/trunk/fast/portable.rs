@@ -4,7 +4,7 @@
 use super::table::{Table, Tile, Window};
 
 pub(super) static TABLE: Table =
-    Table { input_offset: 0, positions: [4, 2, 1, 1], tile, depthwise: depthwise_baseline, requantise: None };
+    Table { unsigned_inputs: false, tile, depthwise: depthwise_baseline, copy: copy_baseline, requantise: None };
 
 /// # Safety
 /// None needed; unsafe to fit the table.
@@ -32,6 +32,20 @@ unsafe fn tile(t: &mut Tile<'_>) {
 /// None needed; unsafe to fit the table.
 unsafe fn depthwise_baseline(w: &mut Window<'_>) {
     depthwise(w);
+}
+
+/// # Safety
+/// None needed; unsafe to fit the table.
+unsafe fn copy_baseline(from: &[i8], flip: i8, to: &mut [i8]) {
+    copy(from, flip, to);
+}
+
+/// `to = from ^ flip`.
+#[inline(always)]
+pub(super) fn copy(from: &[i8], flip: i8, to: &mut [i8]) {
+    for (to, &from) in to.iter_mut().zip(from) {
+        *to = from ^ flip;
+    }
 }
 
 /// Channels in blocks whose sums stay in registers over all taps.

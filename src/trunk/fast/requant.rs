@@ -25,6 +25,8 @@ pub(super) enum Style {
 #[derive(Clone, Debug)]
 pub(super) struct Requant {
     pub style: Style,
+    /// Every right shift is by one at least.
+    pub halved: bool,
     pub factor: Vec<i32>,
     pub right: Vec<i32>,
     /// The zero point; for a constant channel, its constant.
@@ -45,7 +47,6 @@ impl Requant {
                 let (channel, lane) = (block.first + c, block.lane + c);
                 let (m, bias) = (p.registers.multipliers[channel], p.registers.bias[channel]);
                 if m.mantissa == 0 {
-                    made.right[lane] = i32::from(style == Style::Single);
                     made.offset[lane] = bias.saturating_add(output.zero_point);
                 } else {
                     (made.factor[lane], made.right[lane]) = constants(style, m, largest[lane] + i64::from(bias).abs())?;
@@ -54,10 +55,7 @@ impl Requant {
                 }
             }
         }
-        // A shift by zero has no half to add: absent channels shift by one.
-        if style == Style::Single {
-            made.right.iter_mut().for_each(|r| *r = (*r).max(1));
-        }
+        made.halved = made.right.iter().all(|&right| right > 0);
         Some(made)
     }
 
@@ -67,6 +65,7 @@ impl Requant {
         let (factor, right) = constants(made.style, m, largest)?;
         (made.factor, made.right, made.offset) =
             (vec![factor; lanes], vec![right; lanes], vec![output.zero_point; lanes]);
+        made.halved = right > 0;
         Some(made)
     }
 
@@ -83,8 +82,8 @@ impl Requant {
         }
         let end = |value: i32, bound: i32| if output.clamp.apply(value).1 { bound } else { value };
         let saturates = [end(i32::MIN, output.clamp.lo()), end(i32::MAX, output.clamp.hi())];
-        let (factor, right, offset) = (vec![0; lanes], vec![0; lanes], vec![output.clamp.lo(); lanes]);
-        Some(Self { style, factor, right, offset, saturates, limit: i64::from(i32::MAX) })
+        let (factor, right, offset) = (vec![0; lanes], vec![1; lanes], vec![output.clamp.lo(); lanes]);
+        Some(Self { style, halved: true, factor, right, offset, saturates, limit: i64::from(i32::MAX) })
     }
 }
 
@@ -110,8 +109,9 @@ fn constants(style: Style, m: Multiplier, largest: i64) -> Option<(i32, i32)> {
         Style::Double { .. } => {
             let right = -m.shift;
             let half = if right > 0 { 1i64.checked_shl(right as u32 - 1)? } else { 0 };
-            // The high product is smaller than the sum; half a unit is added to it in 32 bits.
-            let fits = (0..=31).contains(&right) && largest + half <= i64::from(i32::MAX);
+            // Twice the sum fits 32 bits, and so does the high product (which is smaller than the sum)
+            // with half a unit added to it.
+            let fits = (0..=31).contains(&right) && largest < 1 << 30 && largest + half <= i64::from(i32::MAX);
             fits.then_some((m.mantissa, right))
         }
         Style::Single => {

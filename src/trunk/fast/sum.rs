@@ -67,6 +67,7 @@ impl Sum {
         let (Some(requantise), false) = (self.table.requantise, codes.is_empty()) else { return 0 };
         let mut store = Store {
             style: self.requant.style,
+            halved: self.requant.halved,
             sums,
             lanes,
             channels,

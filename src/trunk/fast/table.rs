@@ -44,6 +44,7 @@ impl InstructionSet {
         {
             use super::{avx_vnni, avx2, avx512};
             let avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("popcnt")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512vl");
             match self {
@@ -101,13 +102,14 @@ impl Kernels {
 /// which [`InstructionSet::table`] has asked.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// What its products add to every input code: 128 where the instruction wants unsigned inputs.
-    pub input_offset: i32,
-    /// How many positions a tile of 1 to 4 lines of channels has at most.
-    pub positions: [usize; 4],
+    /// Tiles read input codes with their sign bit flipped: the instruction wants unsigned inputs.
+    pub unsigned_inputs: bool,
+    /// The sums of products of a tile.
     pub tile: unsafe fn(&mut Tile<'_>),
     /// The sums of products of one depthwise position.
     pub depthwise: unsafe fn(&mut Window<'_>),
+    /// Copies codes, each combined with the second operand by exclusive or.
+    pub copy: unsafe fn(&[i8], i8, &mut [i8]),
     /// Codes for a tile of sums, and how many the int8 range cut off.
     pub requantise: Option<unsafe fn(&mut Store<'_>) -> u64>,
 }
@@ -120,6 +122,7 @@ impl Table {
         let channels = codes.len().min(lanes);
         let mut store = Store {
             style: requant.style,
+            halved: requant.halved,
             sums,
             lanes,
             channels,
@@ -138,9 +141,10 @@ impl Table {
     }
 }
 
-/// The most positions of any tile, and the most sums.
-pub(super) const MAX_POSITIONS: usize = 16;
-pub(super) const MAX_SUMS: usize = 16 * 16;
+/// Positions of a tile: a multiple of what any instruction set holds in registers at once.
+pub(super) const POSITIONS: usize = 48;
+/// The most sums of a tile.
+pub(super) const MAX_SUMS: usize = POSITIONS * 64;
 
 /// Some output positions × 16 to 64 output channels.
 ///
@@ -188,6 +192,8 @@ pub(super) struct Window<'a> {
 /// A tile of sums on its way to codes.
 pub(super) struct Store<'a> {
     pub style: Style,
+    /// Every right shift is by one at least.
+    pub halved: bool,
     /// `[position][channel]`, padded to `lanes` channels.
     pub sums: &'a [i32],
     pub lanes: usize,
