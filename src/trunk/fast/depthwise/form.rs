@@ -80,19 +80,18 @@ pub(super) struct Tile<'a> {
     pub weights: &'a [Taps],
     /// What every position's 16 sums start from.
     pub init: &'a [i32],
-    /// `[position][channel]`.
+    pub positions: usize,
+    /// Where the 16 sums of each position go, `lanes` apart.
+    pub lanes: usize,
     pub sums: &'a mut [i32],
 }
 
 impl Tile<'_> {
-    pub fn positions(&self) -> usize {
-        self.sums.len() / 16
-    }
-
     /// Everything that the unsafe loops rely on.
     pub fn check(&self) {
-        assert!(self.weights.len() == self.offsets.len() && self.init.len() >= 16 && self.positions() > 0);
-        let last = self.at + (self.positions() - 1) * self.step + self.offsets.iter().max().copied().unwrap_or(0);
+        assert!(self.weights.len() == self.offsets.len() && self.init.len() >= 16 && self.positions > 0);
+        assert!(self.sums.len() >= (self.positions - 1) * self.lanes + 16);
+        let last = self.at + (self.positions - 1) * self.step + self.offsets.iter().max().copied().unwrap_or(0);
         assert!(last + 16 <= self.strip.len());
     }
 }

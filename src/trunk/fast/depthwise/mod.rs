@@ -21,7 +21,7 @@ mod plain;
 mod x86;
 
 use self::form::{Form, Interleave, Taps, Tile};
-use super::finish::Finish;
+use super::finish::{Finish, Sums};
 use super::pack::Block;
 use super::requant::Requant;
 use super::table::{Kernels, Table};
@@ -282,37 +282,40 @@ impl Task<'_> {
         let taps = plan.passes * groups * kw;
         let rows = codes.len() / (w * plan.output.c);
         let step = conv.stride[1] * span.pitch;
-        let mut sums = [0i32; POSITIONS * 16];
+        let lanes = span.lines * 16;
+        let mut sums = [0i32; POSITIONS * LINES * 16];
         OFFSETS.with_borrow_mut(|offsets| {
             offsets.clear();
             let offset = |(g, kx): (usize, usize)| g * span.group + kx * conv.dilation[1] * span.pitch;
             for _ in 0..plan.passes {
                 offsets.extend((0..groups).flat_map(|g| (0..kw).map(move |kx| (g, kx))).map(offset));
             }
-            for line in 0..span.lines {
-                let lane = (span.line + line) * 16;
-                // Either one row in pieces, or several rows in one piece each.
-                for first in (0..w).step_by(POSITIONS) {
-                    let positions = POSITIONS.min(w - first);
-                    let sums = &mut sums[..rows * positions * 16];
-                    for (r, sums) in sums.chunks_exact_mut(positions * 16).enumerate() {
+            // Either one row in pieces, or several rows in one piece each.
+            for first in (0..w).step_by(POSITIONS) {
+                let positions = POSITIONS.min(w - first);
+                let sums = &mut sums[..rows * positions * lanes];
+                for (r, sums) in sums.chunks_exact_mut(positions * lanes).enumerate() {
+                    for line in 0..span.lines {
                         let mut tile = Tile {
                             strip: self.strip,
                             at: r * span.row + first * step + line * 16,
                             step,
                             offsets,
                             weights: &plan.weights[(span.line + line) * taps..][..taps],
-                            init: &plan.init[lane..],
-                            sums,
+                            init: &plan.init[(span.line + line) * 16..],
+                            positions,
+                            lanes,
+                            sums: &mut sums[line * 16..],
                         };
                         tile.check();
                         // SAFETY: a form exists only where the CPU has its instructions, and the tile is checked.
                         unsafe { (plan.form.tile)(&mut tile) };
                     }
-                    let at = first * plan.output.c + lane;
-                    let channels = 16.min(plan.output.c - lane);
-                    self.finish.codes(lane, channels, sums, start + at, &mut codes[at..], counts);
                 }
+                let channel = span.line * 16;
+                let at = first * plan.output.c + channel;
+                let mut sums = Sums { values: sums, lanes, first: channel, channels: span.channels };
+                self.finish.codes(&mut sums, start + at, &mut codes[at..], counts);
             }
         });
     }
