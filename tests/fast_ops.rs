@@ -120,10 +120,11 @@ fn check_depthwise(conv: &Conv2d, input: Shape, batch: usize, seed: u64) -> Resu
     let Ok(output) = conv.output_shape(input) else { return Ok(()) };
     let random = &mut Random(seed);
     let (style, odd) = (random.style(), random.below(4) == 0);
-    let codes = WeightCodes { codes: random.codes(conv.weights()), scales: vec![1.0], zero_point: 0 };
+    let zero_point = if random.below(2) == 0 { 0 } else { random.below(90) as i32 - 45 };
+    let codes = WeightCodes { codes: random.codes(conv.weights()), scales: vec![1.0], zero_point };
     let p = Product {
         input_zero_point: random.code(),
-        weights: conv2d::pack(conv, &codes.codes, 0),
+        weights: conv2d::pack(conv, &codes.codes, zero_point),
         registers: registers(random, style, conv.out_c, conv.depth(), odd),
         output: Output { style, zero_point: random.code(), clamp: random.clamp() },
     };
@@ -321,8 +322,9 @@ fn what_is_refused() {
     let (portable, input) = (Kernels::Only(InstructionSet::Portable), Shape::new(5, 5, 4));
     assert!(Depthwise::new(&conv, input, &codes, &p, portable).is_some());
     assert!(Depthwise::new(&conv, input, &codes, &p, Kernels::Reference).is_none());
-    let shifted = WeightCodes { zero_point: 1, ..codes.clone() };
-    assert!(Depthwise::new(&conv, input, &shifted, &p, portable).is_none());
+    // A weight of 127 + 128.
+    let widest = WeightCodes { codes: vec![127; 36], scales: vec![1.0], zero_point: -128 };
+    assert!(Depthwise::new(&conv, input, &widest, &p, portable).is_none());
     let grouped = Conv2d { groups: 2, ..conv.clone() };
     assert!(Depthwise::new(&grouped, input, &codes, &p, portable).is_none());
     // A strip of 2^40 lanes.

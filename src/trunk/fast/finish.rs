@@ -17,32 +17,34 @@ pub(super) struct Finish<'a> {
     pub pitch: usize,
 }
 
+/// Sums of some positions and channels.
+pub(super) struct Sums<'a> {
+    /// `[position][channel]`, padded to `lanes` channels.
+    pub values: &'a mut [i32],
+    pub lanes: usize,
+    /// The first channel, and how many.
+    pub first: usize,
+    pub channels: usize,
+}
+
 impl Finish<'_> {
-    /// Codes of `channels` channels from `lane` on; `sums` are `[position][16]`. `start` is the first
-    /// code's index, counted over the batch.
-    pub fn codes(
-        &self,
-        lane: usize,
-        channels: usize,
-        sums: &mut [i32],
-        start: usize,
-        codes: &mut [i8],
-        counts: &mut Counts,
-    ) {
+    /// Turns sums into codes, the first of which has index `start`, counted over the batch.
+    pub fn codes(&self, sums: &mut Sums<'_>, start: usize, codes: &mut [i8], counts: &mut Counts) {
         let vector = self.requant.zip(self.table.requantise);
-        let vector = vector.filter(|(requant, _)| self.joins(channels, start, sums, requant.limit));
+        let vector = vector.filter(|(requant, _)| self.joins(sums, start, requant.limit));
         let Some((requant, requantise)) = vector else {
-            return self.one_by_one(lane, channels, sums, start, codes, counts);
+            return self.one_by_one(sums, start, codes, counts);
         };
+        let first = sums.first;
         let mut store = Store {
             style: requant.style,
             halved: requant.halved,
-            sums,
-            lanes: 16,
-            channels,
-            factor: &requant.factor[lane..],
-            right: &requant.right[lane..],
-            offset: &requant.offset[lane..],
+            sums: sums.values,
+            lanes: sums.lanes,
+            channels: sums.channels,
+            factor: &requant.factor[first..],
+            right: &requant.right[first..],
+            offset: &requant.offset[first..],
             lo: self.output.clamp.lo(),
             hi: self.output.clamp.hi(),
             saturates: requant.saturates,
@@ -54,18 +56,10 @@ impl Finish<'_> {
         counts.saturations += unsafe { requantise(&mut store) };
     }
 
-    fn one_by_one(
-        &self,
-        lane: usize,
-        channels: usize,
-        sums: &[i32],
-        start: usize,
-        codes: &mut [i8],
-        counts: &mut Counts,
-    ) {
-        for (i, sums) in sums.chunks_exact(16).enumerate() {
-            for (c, &sum) in sums[..channels].iter().enumerate() {
-                let (at, channel) = (i * self.pitch + c, lane + c);
+    fn one_by_one(&self, sums: &Sums<'_>, start: usize, codes: &mut [i8], counts: &mut Counts) {
+        for (i, values) in sums.values.chunks_exact(sums.lanes).enumerate() {
+            for (c, &sum) in values[..sums.channels].iter().enumerate() {
+                let (at, channel) = (i * self.pitch + c, sums.first + c);
                 let has = if self.requant.is_some() { self.registers.bias[channel] } else { 0 };
                 let joined = i64::from(sum) - i64::from(has) + self.join.map_or(0, |j| j.at(start + at));
                 codes[at] = self.registers.code(channel, joined, self.output, counts);
@@ -74,14 +68,15 @@ impl Finish<'_> {
     }
 
     /// Adds the tap-in to the sums, if there is one; not if that takes any beyond `limit`.
-    fn joins(&self, channels: usize, start: usize, sums: &mut [i32], limit: i64) -> bool {
+    fn joins(&self, sums: &mut Sums<'_>, start: usize, limit: i64) -> bool {
         let Some(join) = self.join else { return true };
-        let joined = |sums: &[i32], i: usize, c: usize| i64::from(sums[c]) + join.at(start + i * self.pitch + c);
-        let is_calm = |(i, sums): (usize, &[i32])| (0..channels).all(|c| joined(sums, i, c).abs() <= limit);
-        let calm = sums.chunks_exact(16).enumerate().all(is_calm);
+        let joined = |sum: i32, i: usize, c: usize| i64::from(sum) + join.at(start + i * self.pitch + c);
+        let rows = sums.values.chunks_exact(sums.lanes).enumerate();
+        let mut all = rows.flat_map(|(i, row)| (0..sums.channels).map(move |c| joined(row[c], i, c)));
+        let calm = all.all(|sum| sum.abs() <= limit);
         if calm {
-            for (i, sums) in sums.chunks_exact_mut(16).enumerate() {
-                (0..channels).for_each(|c| sums[c] = joined(sums, i, c) as i32);
+            for (i, row) in sums.values.chunks_exact_mut(sums.lanes).enumerate() {
+                row[..sums.channels].iter_mut().enumerate().for_each(|(c, sum)| *sum = joined(*sum, i, c) as i32);
             }
         }
         calm

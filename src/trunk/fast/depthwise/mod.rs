@@ -5,22 +5,26 @@
 //! instruction then takes a column of the window at once, and neighbouring outputs share the columns.
 //! The interleaved strip is one output row long and carries the border; the map is never copied.
 //!
-//! Refused, so that the general path or the reference loop runs: several filters per channel, weights
-//! with a zero point, sums that may leave 32 bits.
+//! A weight minus its zero point may take nine bits. Where lanes are bytes, such layers take two passes
+//! over the window, with a half of every weight each.
+//!
+//! Refused, so that the general path or the reference loop runs: several filters per channel, and sums
+//! that may leave 32 bits.
 
+mod form;
+#[cfg(target_arch = "aarch64")]
+#[expect(clippy::needless_range_loop, reason = "positions of a register tile are indexed alike")]
+mod neon;
 mod plain;
 #[cfg(target_arch = "x86_64")]
 #[expect(clippy::needless_range_loop, reason = "positions of a register tile are indexed alike")]
 mod x86;
 
-#[cfg(target_arch = "aarch64")]
-#[expect(clippy::needless_range_loop, reason = "positions of a register tile are indexed alike")]
-mod neon;
-
-use super::finish::Finish;
+use self::form::{Form, Interleave, Taps, Tile};
+use super::finish::{Finish, Sums};
 use super::pack::Block;
 use super::requant::Requant;
-use super::table::{InstructionSet, Kernels, Table};
+use super::table::{Kernels, Table};
 use super::tasks::each_chunk;
 use crate::op::product::{Join, Product};
 use crate::op::{Conv2d, Counts, Output, Registers};
@@ -30,102 +34,12 @@ use crate::trunk::Map;
 use crate::units::Macs;
 use std::cell::RefCell;
 
-/// 16 channels × the taps of one lane: one cache line, and one 512-bit register.
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-pub(super) struct Taps(pub [i32; 16]);
-
-/// How one instruction set multiplies: what its lanes hold, and its loops. These are unsafe to call
-/// because the CPU must have the instructions.
-#[derive(Debug)]
-struct Form {
-    /// Rows per lane: four of a byte, or two of a word.
-    rows: usize,
-    /// What is added to every input code: 128 where the instruction wants unsigned inputs.
-    offset: i32,
-    interleave: unsafe fn(&mut Interleave<'_>),
-    tile: unsafe fn(&mut Tile<'_>),
-}
-
-impl Form {
-    fn of(set: InstructionSet) -> &'static Form {
-        match set {
-            #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx512Vnni => &x86::AVX512,
-            #[cfg(target_arch = "x86_64")]
-            InstructionSet::AvxVnni => &x86::AVX_VNNI,
-            #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx2 => &x86::AVX2,
-            #[cfg(target_arch = "aarch64")]
-            InstructionSet::Neon => &neon::NEON,
-            _ => &plain::PLAIN,
-        }
-    }
-
-    /// A lane of one channel's values in consecutive rows; rows that do not exist are zero.
-    fn lane(&self, values: &[i8], offset: i32) -> i32 {
-        let bits = 32 / self.rows;
-        let mask = u32::MAX >> (32 - bits);
-        let field = |(i, &v): (usize, &i8)| (((i32::from(v) + offset) as u32) & mask) << (bits * i);
-        values.iter().enumerate().map(field).fold(0, |lane, field| lane | field) as i32
-    }
-}
-
-/// Some rows of codes, to be interleaved: `pixels` times `channels` lanes.
-struct Interleave<'a> {
-    /// Those that a form does not use are any rows.
-    rows: [&'a [i8]; 4],
-    pixels: usize,
-    channels: usize,
-    /// Codes from one pixel to the next, and lanes.
-    from_pitch: usize,
-    to_pitch: usize,
-    to: &'a mut [i32],
-}
-
-impl Interleave<'_> {
-    /// Everything that the unsafe loops rely on.
-    fn check(&self) {
-        let codes = (self.pixels - 1) * self.from_pitch + self.channels;
-        assert!(self.pixels > 0 && self.rows.iter().all(|row| row.len() >= codes));
-        assert!(self.to.len() >= (self.pixels - 1) * self.to_pitch + self.channels);
-    }
-}
-
-/// Some output positions × 16 channels.
-///
-/// Position `i` reads 16 lanes at `at + i * step + offset` for every offset and its weights.
-struct Tile<'a> {
-    strip: &'a [i32],
-    at: usize,
-    step: usize,
-    offsets: &'a [usize],
-    weights: &'a [Taps],
-    /// What every position's 16 sums start from.
-    init: &'a [i32],
-    /// `[position][channel]`.
-    sums: &'a mut [i32],
-}
-
-impl Tile<'_> {
-    fn positions(&self) -> usize {
-        self.sums.len() / 16
-    }
-
-    /// Everything that the unsafe loops rely on.
-    fn check(&self) {
-        assert!(self.weights.len() == self.offsets.len() && self.init.len() >= 16 && self.positions() > 0);
-        let last = self.at + (self.positions() - 1) * self.step + self.offsets.iter().max().copied().unwrap_or(0);
-        assert!(last + 16 <= self.strip.len());
-    }
-}
-
 /// Positions whose sums are formed before they become codes: what a first-level cache does not notice.
 const POSITIONS: usize = 32;
 /// Lines of 16 channels that share a strip.
 const LINES: usize = 4;
-/// A strip larger than this many lanes is a sign of absurd padding.
-const MOST_LANES: usize = 1 << 24;
+/// A strip of more lanes than this for one output row is a sign of absurd padding.
+const MOST_LANES: usize = 1 << 20;
 
 /// A depthwise convolution prepared for one instruction set.
 #[derive(Clone, Debug)]
@@ -139,13 +53,39 @@ pub struct Depthwise {
     outside: Vec<i8>,
     /// A lane of padding.
     padding: i32,
-    /// `[line][group of rows][column]`.
+    /// `[line][pass][group of rows][column]`.
     weights: Vec<Taps>,
+    passes: usize,
     /// Per lane: what sums start from.
     init: Vec<i32>,
     requant: Option<Requant>,
     registers: Registers,
     rule: Output,
+}
+
+/// Weights without their zero point, and in how many passes lanes can take them.
+struct Centred {
+    values: Vec<i32>,
+    passes: usize,
+}
+
+impl Centred {
+    /// None for a weight of 255, which is no sum of two halves of eight bits.
+    fn new(codes: &WeightCodes, depth: usize, form: &Form) -> Option<Self> {
+        let zero = |_channel: usize| codes.zero_point;
+        let values: Vec<i32> = codes.codes.iter().enumerate().map(|(i, &w)| i32::from(w) - zero(i / depth)).collect();
+        let fits = |w: i32| i8::try_from(w).is_ok();
+        let passes = if form.rows == 2 || values.iter().all(|&w| fits(w)) { 1 } else { 2 };
+        (passes == 1 || values.iter().all(|&w| fits(w - (w >> 1)))).then_some(Self { values, passes })
+    }
+
+    fn part(&self, w: i32, pass: usize) -> i32 {
+        match (self.passes, pass) {
+            (1, _) => w,
+            (_, 0) => w >> 1,
+            _ => w - (w >> 1),
+        }
+    }
 }
 
 impl Depthwise {
@@ -154,26 +94,30 @@ impl Depthwise {
         let (set, table) = (kernels.set()?, kernels.table()?);
         let output = conv.output_shape(input).ok()?;
         let one_filter_each = conv.is_depthwise() && conv.out_c == conv.in_c;
-        if !one_filter_each || codes.zero_point != 0 || output.elements() == 0 || input.elements() == 0 {
+        if !one_filter_each || output.elements() == 0 || input.elements() == 0 {
             return None;
         }
         let form = Form::of(set);
         let [kh, kw] = conv.kernel;
         let (depth, lines, groups) = (conv.depth(), conv.out_c.div_ceil(16), kh.div_ceil(form.rows));
         let columns = input.w.checked_add(conv.pad[1])?.checked_add(conv.pad[3])?;
-        columns.checked_mul(groups)?.checked_mul(lines * 16).filter(|&lanes| lanes <= MOST_LANES)?;
-        let mut weights = vec![Taps([0; 16]); lines * groups * kw];
+        columns.checked_mul(groups)?.checked_mul(LINES * 16).filter(|&lanes| lanes <= MOST_LANES)?;
+        let centred = Centred::new(codes, depth, form)?;
+        let mut weights = vec![Taps([0; 16]); lines * centred.passes * groups * kw];
         let (mut init, mut largest) = (vec![0i32; lines * 16], vec![0i64; lines * 16]);
         let widest = i64::from((-128 - p.input_zero_point).abs().max((127 - p.input_zero_point).abs()));
-        for (c, filter) in codes.codes.chunks_exact(depth).enumerate() {
-            for g in 0..groups {
-                for kx in 0..kw {
-                    let rows = g * form.rows..kh.min((g + 1) * form.rows);
-                    let column: Vec<i8> = rows.map(|ky| filter[ky * kw + kx]).collect();
-                    weights[(c / 16 * groups + g) * kw + kx].0[c % 16] = form.lane(&column, 0);
+        for (c, filter) in centred.values.chunks_exact(depth).enumerate() {
+            for pass in 0..centred.passes {
+                for g in 0..groups {
+                    for kx in 0..kw {
+                        let rows = g * form.rows..kh.min((g + 1) * form.rows);
+                        let column = rows.map(|ky| centred.part(filter[ky * kw + kx], pass));
+                        let at = ((c / 16 * centred.passes + pass) * groups + g) * kw + kx;
+                        weights[at].0[c % 16] = form.lane(column);
+                    }
                 }
             }
-            let sum = filter.iter().fold(0i32, |s, &w| s.wrapping_add(i32::from(w)));
+            let sum = filter.iter().fold(0i32, |s, &w| s.wrapping_add(w));
             init[c] = sum.wrapping_mul(p.input_zero_point + form.offset).wrapping_neg();
             largest[c] = widest * filter.iter().map(|&w| i64::from(w).abs()).sum::<i64>();
         }
@@ -193,8 +137,9 @@ impl Depthwise {
             input,
             output,
             outside: vec![zero; input.w * input.c],
-            padding: form.lane(&[zero; 4][..form.rows], form.offset),
+            padding: form.lane((0..form.rows).map(|_| p.input_zero_point + form.offset)),
             weights,
+            passes: centred.passes,
             init,
             requant,
             registers: p.registers.clone(),
@@ -222,6 +167,15 @@ impl Depthwise {
             })
         });
         counts + Counts { macs, ..Counts::default() }
+    }
+
+    /// `own` lines from `line` on. A map of few channels is one run of codes, without a tail at every pixel.
+    fn span(&self, line: usize, own: usize, whole: bool) -> Span {
+        let channels = (own * 16).min(self.output.c - line * 16);
+        let pitch = if whole { channels } else { own * 16 };
+        let group = (self.input.w + self.conv.pad[1] + self.conv.pad[3]) * pitch;
+        let groups = self.conv.kernel[0].div_ceil(self.form.rows);
+        Span { line, lines: own, channels, pitch, group, row: groups * group }
     }
 
     /// Output rows per task: enough to be worth a thread, few enough to keep every thread busy.
@@ -253,9 +207,11 @@ struct Span {
     line: usize,
     lines: usize,
     channels: usize,
-    /// Lanes from one column of the strip to the next, and from one group of rows to the next.
+    /// Lanes from one column of the strip to the next, from one group of input rows to the next, and
+    /// from one output row to the next.
     pitch: usize,
     group: usize,
+    row: usize,
 }
 
 impl Task<'_> {
@@ -264,34 +220,34 @@ impl Task<'_> {
         let row = plan.output.w * plan.output.c;
         let lines = plan.output.c.div_ceil(16);
         let spans = lines.div_ceil(LINES);
-        for (r, codes) in codes.chunks_exact_mut(row).enumerate() {
-            let at = first / row + r;
-            let image = self.x.image(at / plan.output.h);
+        // Short rows become codes together, which costs less than one by one.
+        let together = (POSITIONS / plan.output.w).max(1);
+        for (i, codes) in codes.chunks_mut(together * row).enumerate() {
+            let start = first + i * together * row;
             let mut line = 0;
             for i in 0..spans {
                 let own = (lines - line).div_ceil(spans - i);
-                let channels = (own * 16).min(plan.output.c - line * 16);
-                // A map of few channels is one run of codes, without a tail at every pixel.
-                let pitch = if spans == 1 { channels } else { own * 16 };
-                let columns = plan.input.w + plan.conv.pad[1] + plan.conv.pad[3];
-                let span = Span { line, lines: own, channels, pitch, group: columns * pitch };
-                self.fill(image, at % plan.output.h, span);
-                self.sums(first + r * row, span, codes, &mut counts);
+                let span = plan.span(line, own, spans == 1);
+                // The last column may be read beyond its end, up to a line.
+                self.strip.resize(codes.len() / row * span.row + 16, 0);
+                for r in 0..codes.len() / row {
+                    let at = start / row + r;
+                    self.fill(self.x.image(at / plan.output.h), at % plan.output.h, span, r * span.row);
+                }
+                self.sums(start, span, codes, &mut counts);
                 line += own;
             }
         }
         counts
     }
 
-    /// Interleaves the input rows under output row `oy`, with what lies left and right of them.
-    fn fill(&mut self, image: &[i8], oy: usize, span: Span) {
+    /// Interleaves the input rows under output row `oy`, with what lies left and right of them, into
+    /// the strip from `to` on.
+    fn fill(&mut self, image: &[i8], oy: usize, span: Span, to: usize) {
         let (plan, conv, input) = (self.plan, &self.plan.conv, self.plan.input);
-        let groups = conv.kernel[0].div_ceil(plan.form.rows);
-        // The last column may be read beyond its end, up to a line.
-        self.strip.resize(groups * span.group + 16, 0);
         let (left, right) = (conv.pad[1] * span.pitch, conv.pad[3] * span.pitch);
         let first = span.line * 16;
-        for g in 0..groups {
+        for g in 0..conv.kernel[0].div_ceil(plan.form.rows) {
             let source = |i: usize| {
                 let ky = g * plan.form.rows + i;
                 let iy = (oy * conv.stride[0] + ky * conv.dilation[0]).checked_sub(conv.pad[0]);
@@ -300,7 +256,7 @@ impl Task<'_> {
                     None => &plan.outside[first..],
                 }
             };
-            let strip = &mut self.strip[g * span.group..][..span.group];
+            let strip = &mut self.strip[to + g * span.group..][..span.group];
             strip[..left].fill(plan.padding);
             strip[span.group - right..].fill(plan.padding);
             let whole = span.pitch == input.c;
@@ -318,38 +274,48 @@ impl Task<'_> {
         }
     }
 
-    /// One output row of a span's channels. `start` is the row's first element, counted over the batch.
+    /// The output rows of `codes`, a span's channels. `start` is the first element, counted over the batch.
     fn sums(&self, start: usize, span: Span, codes: &mut [i8], counts: &mut Counts) {
-        let (plan, conv) = (self.plan, &self.plan.conv);
+        let (plan, conv, w) = (self.plan, &self.plan.conv, self.plan.output.w);
         let [kh, kw] = conv.kernel;
         let groups = kh.div_ceil(plan.form.rows);
-        let taps = groups * kw;
-        let mut sums = [0i32; POSITIONS * 16];
+        let taps = plan.passes * groups * kw;
+        let rows = codes.len() / (w * plan.output.c);
+        let step = conv.stride[1] * span.pitch;
+        let lanes = span.lines * 16;
+        let mut sums = [0i32; POSITIONS * LINES * 16];
         OFFSETS.with_borrow_mut(|offsets| {
             offsets.clear();
             let offset = |(g, kx): (usize, usize)| g * span.group + kx * conv.dilation[1] * span.pitch;
-            offsets.extend((0..groups).flat_map(|g| (0..kw).map(move |kx| (g, kx))).map(offset));
-            for line in 0..span.lines {
-                let lane = (span.line + line) * 16;
-                for first in (0..plan.output.w).step_by(POSITIONS) {
-                    let positions = POSITIONS.min(plan.output.w - first);
-                    let mut tile = Tile {
-                        strip: self.strip,
-                        at: first * conv.stride[1] * span.pitch + line * 16,
-                        step: conv.stride[1] * span.pitch,
-                        offsets,
-                        weights: &plan.weights[(span.line + line) * taps..][..taps],
-                        init: &plan.init[lane..],
-                        sums: &mut sums[..positions * 16],
-                    };
-                    tile.check();
-                    // SAFETY: a form exists only where the CPU has its instructions, and the tile is checked.
-                    unsafe { (plan.form.tile)(&mut tile) };
-                    let at = first * plan.output.c + lane;
-                    let channels = 16.min(plan.output.c - lane);
-                    let sums = &mut sums[..positions * 16];
-                    self.finish.codes(lane, channels, sums, start + at, &mut codes[at..], counts);
+            for _ in 0..plan.passes {
+                offsets.extend((0..groups).flat_map(|g| (0..kw).map(move |kx| (g, kx))).map(offset));
+            }
+            // Either one row in pieces, or several rows in one piece each.
+            for first in (0..w).step_by(POSITIONS) {
+                let positions = POSITIONS.min(w - first);
+                let sums = &mut sums[..rows * positions * lanes];
+                for (r, sums) in sums.chunks_exact_mut(positions * lanes).enumerate() {
+                    for line in 0..span.lines {
+                        let mut tile = Tile {
+                            strip: self.strip,
+                            at: r * span.row + first * step + line * 16,
+                            step,
+                            offsets,
+                            weights: &plan.weights[(span.line + line) * taps..][..taps],
+                            init: &plan.init[(span.line + line) * 16..],
+                            positions,
+                            lanes,
+                            sums: &mut sums[line * 16..],
+                        };
+                        tile.check();
+                        // SAFETY: a form exists only where the CPU has its instructions, and the tile is checked.
+                        unsafe { (plan.form.tile)(&mut tile) };
+                    }
                 }
+                let channel = span.line * 16;
+                let at = first * plan.output.c + channel;
+                let mut sums = Sums { values: sums, lanes, first: channel, channels: span.channels };
+                self.finish.codes(&mut sums, start + at, &mut codes[at..], counts);
             }
         });
     }

@@ -1,7 +1,7 @@
 //! NEON: `sdot` on four rows of bytes, which a store interleaves by itself.
 
 use super::super::neon::sdot;
-use super::{Form, Interleave, Tile};
+use super::form::{Form, Interleave, Tile};
 use std::arch::aarch64::*;
 
 pub(super) static NEON: Form = Form { rows: 4, offset: 0, interleave, tile };
@@ -34,11 +34,11 @@ unsafe fn tile(t: &mut Tile<'_>) {
     let mut first = 0;
     // SAFETY: the same conditions, and positions that exist.
     unsafe {
-        while t.positions() - first >= 4 {
+        while t.positions - first >= 4 {
             sums::<4>(t, first);
             first += 4;
         }
-        while t.positions() > first {
+        while t.positions > first {
             sums::<1>(t, first);
             first += 1;
         }
@@ -63,10 +63,10 @@ unsafe fn sums<const P: usize>(t: &mut Tile<'_>, first: usize) {
                 }
             }
         }
-        let to = t.sums.as_mut_ptr().add(first * 16);
+        let to = t.sums.as_mut_ptr().add(first * t.lanes);
         for i in 0..P {
             for j in 0..4 {
-                vst1q_s32(to.add(16 * i + 4 * j), acc[i][j]);
+                vst1q_s32(to.add(i * t.lanes + 4 * j), acc[i][j]);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Plain Rust in the interleaved layout, for CPUs without a file of their own.
 
-use super::{Form, Interleave, Tile};
+use super::form::{Form, Interleave, Tile};
 
 pub(super) static PLAIN: Form = Form { rows: 4, offset: 0, interleave, tile };
 
@@ -19,7 +19,8 @@ unsafe fn interleave(work: &mut Interleave<'_>) {
 /// # Safety
 /// None needed; unsafe to fit the form.
 unsafe fn tile(t: &mut Tile<'_>) {
-    for (i, sums) in t.sums.chunks_exact_mut(16).enumerate() {
+    for i in 0..t.positions {
+        let sums = &mut t.sums[i * t.lanes..][..16];
         sums.copy_from_slice(&t.init[..16]);
         for (&offset, weights) in t.offsets.iter().zip(t.weights) {
             let lanes = &t.strip[t.at + i * t.step + offset..][..16];

@@ -1,7 +1,7 @@
 //! x86: `vpdpbusd` on four rows of bytes, or `vpmaddwd` on two rows of words. Input codes of the
 //! former have their sign bit flipped on the way into the strip.
 
-use super::{Form, Interleave, Tile};
+use super::form::{Form, Interleave, Tile};
 use std::arch::x86_64::*;
 
 pub(super) static AVX512: Form = Form { rows: 4, offset: 128, interleave: bytes_512, tile: tile_512 };
@@ -104,15 +104,15 @@ unsafe fn tile_512(t: &mut Tile<'_>) {
     let mut first = 0;
     // SAFETY: the same conditions, and positions that exist.
     unsafe {
-        while t.positions() - first >= 8 {
+        while t.positions - first >= 8 {
             sums_512::<8>(t, first);
             first += 8;
         }
-        while t.positions() - first >= 3 {
+        while t.positions - first >= 3 {
             sums_512::<3>(t, first);
             first += 3;
         }
-        while t.positions() > first {
+        while t.positions > first {
             sums_512::<1>(t, first);
             first += 1;
         }
@@ -134,9 +134,9 @@ unsafe fn sums_512<const P: usize>(t: &mut Tile<'_>, first: usize) {
                 acc[i] = _mm512_dpbusd_epi32(acc[i], _mm512_loadu_si512(x.add(offset + i * t.step).cast()), w);
             }
         }
-        let to = t.sums.as_mut_ptr().add(first * 16);
+        let to = t.sums.as_mut_ptr().add(first * t.lanes);
         for i in 0..P {
-            _mm512_storeu_si512(to.add(16 * i).cast(), acc[i]);
+            _mm512_storeu_si512(to.add(i * t.lanes).cast(), acc[i]);
         }
     }
 }
@@ -151,11 +151,11 @@ macro_rules! tile_256 {
             let mut first = 0;
             // SAFETY: the same conditions, and positions that exist.
             unsafe {
-                while t.positions() - first >= 4 {
+                while t.positions - first >= 4 {
                     $sums::<4>(t, first);
                     first += 4;
                 }
-                while t.positions() > first {
+                while t.positions > first {
                     $sums::<1>(t, first);
                     first += 1;
                 }
@@ -182,10 +182,10 @@ macro_rules! tile_256 {
                         }
                     }
                 }
-                let to = t.sums.as_mut_ptr().add(first * 16).cast::<__m256i>();
+                let to = t.sums.as_mut_ptr().add(first * t.lanes);
                 for i in 0..P {
                     for j in 0..2 {
-                        _mm256_storeu_si256(to.add(2 * i + j), acc[i][j]);
+                        _mm256_storeu_si256(to.add(i * t.lanes + 8 * j).cast(), acc[i][j]);
                     }
                 }
             }
