@@ -101,6 +101,9 @@ impl TrunkStep {
     /// Chooses the loops that run the step; its codes and counts stay what they are.
     pub(super) fn choose(&mut self, kernels: Kernels) {
         self.fast = Fast::new(&self.work, &self.input_shapes, self.weights.as_ref(), kernels);
+        if let Some(codes) = &self.weights {
+            self.work.keep_weights(self.fast.is_none().then_some(codes));
+        }
     }
 
     /// Whether the step runs on a fast kernel.

@@ -6,6 +6,7 @@ use crate::op::{
     Conv2d, Counts, Linear, Pad, Pool, Registers, Table, add, batch_norm, concat, conv2d, linear, mean, mul, pad, pool,
     softmax, table,
 };
+use crate::quant::weights::WeightCodes;
 use crate::quant::{Clamp, CodeType, Multiplier};
 use crate::tensor::{Shape, Tensor};
 
@@ -44,6 +45,20 @@ impl Work {
             Work::Reshape(to) => (Tensor::from_vec(x.batch, *to, x.data.clone()), Counts::default()),
             Work::Softmax(p) => softmax::int8(x, p),
             Work::Table(table, _) => table::int8(x, table),
+        }
+    }
+
+    /// Orders a layer's weights for its reference loop, or drops that copy where the loop is not run.
+    pub fn keep_weights(&mut self, codes: Option<&WeightCodes>) {
+        let nothing = || linear::pack(&Linear { inputs: 0, outputs: 0 }, &[], 0);
+        match self {
+            Work::Conv2d(op, p) => {
+                p.weights = codes.map_or_else(nothing, |w| conv2d::pack(op, &w.codes, w.zero_point));
+            }
+            Work::Linear(op, p) => {
+                p.weights = codes.map_or_else(nothing, |w| linear::pack(op, &w.codes, w.zero_point));
+            }
+            _ => {}
         }
     }
 

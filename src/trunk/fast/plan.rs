@@ -27,8 +27,8 @@ pub struct Plan {
     pub(super) blocks: Vec<Block>,
     pub(super) lines: Vec<Line>,
     pub(super) runs: Runs,
-    /// The weights' zero point.
-    pub(super) weight_zero: i32,
+    /// The weights' zero points in lanes; nothing where all are zero.
+    pub(super) weight_zeros: Vec<i32>,
     /// In lanes: what turns raw products into centred ones; the same with the bias.
     pub(super) centre: Vec<i32>,
     pub(super) biased: Vec<i32>,
@@ -72,7 +72,7 @@ impl Plan {
             requant: Requant::new(p, &blocks, &largest).filter(|_| table.requantise.is_some()),
             lines: lines(conv, &blocks, &codes.codes),
             runs: Runs::of(conv),
-            weight_zero: codes.zero_point,
+            weight_zeros: if codes.zero_point == 0 { Vec::new() } else { vec![codes.zero_point; lanes] },
             blocks,
             centre,
             biased,

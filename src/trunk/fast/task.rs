@@ -88,16 +88,21 @@ impl Task<'_> {
         tile.check();
         // SAFETY: a table exists only where the CPU has its instructions, and the tile is checked.
         unsafe { (plan.table.tile)(&mut tile) };
-        if plan.weight_zero != 0 {
-            // Σ x (w - z) = Σ x w - z Σ x; what x and w have besides is part of what sums start from.
-            for (&at, sums) in at.iter().zip(sums.chunks_exact_mut(block.lanes())) {
-                let inputs = plan
-                    .geometry
-                    .segments
-                    .iter()
-                    .map(|&segment| plan.table.total(&input[at + segment..][..plan.runs.len]));
-                let less = inputs.fold(0i32, i32::wrapping_add).wrapping_mul(plan.weight_zero);
-                sums[..block.channels].iter_mut().for_each(|sum| *sum = sum.wrapping_sub(less));
+        if !plan.weight_zeros.is_empty() {
+            self.correct(block, input, at, tile.sums);
+        }
+    }
+
+    /// `Σ x (w - z) = Σ x w - z Σ x`: takes the second part from sums of the first. What inputs have
+    /// besides is part of what sums start from.
+    fn correct(&self, block: &Block, input: &[i8], at: &[usize], sums: &mut [i32]) {
+        let plan = self.plan;
+        let zeros = &plan.weight_zeros[block.lane..];
+        for (&at, sums) in at.iter().zip(sums.chunks_exact_mut(block.lanes())) {
+            let run = |&segment: &usize| plan.table.total(&input[at + segment..][..plan.runs.len]);
+            let total = plan.geometry.segments.iter().map(run).fold(0i32, i32::wrapping_add);
+            for (sum, &zero) in sums[..block.channels].iter_mut().zip(zeros) {
+                *sum = sum.wrapping_sub(total.wrapping_mul(zero));
             }
         }
     }
