@@ -31,9 +31,10 @@ impl Addend {
 
     /// Two roundings with ties away from zero or up, and one rounding.
     fn candidates(zero_point: i32, m: Multiplier) -> [Option<Self>; 3] {
-        // Products of a nine-bit code with what is left of the mantissa must fit 32 bits.
+        // Factors are below one, and products of a nine-bit code with either part of the mantissa must
+        // fit 32 bits.
         let right = 31 - LEFT - m.shift;
-        if !(1..=22).contains(&right) || m.mantissa < 0 {
+        if !(31 - LEFT..=22).contains(&right) || m.mantissa < 0 {
             return [None; 3];
         }
         let (whole, part) = (m.mantissa >> right, m.mantissa & ((1 << right) - 1));
