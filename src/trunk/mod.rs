@@ -10,8 +10,10 @@
 
 mod chain;
 mod error;
+mod executor;
 pub mod fast;
 mod memory;
+mod pass;
 mod prepare;
 mod product;
 mod program;
@@ -21,7 +23,9 @@ mod work;
 
 pub use chain::Fusion;
 pub use error::TrunkError;
-pub use memory::Map;
+pub use executor::Executor;
+pub use memory::{Map, Memory};
+pub use pass::Pass;
 pub use prepare::prepare;
 pub use program::TrunkProgram;
 pub use step::TrunkStep;

@@ -3,10 +3,10 @@
 
 use super::portable;
 use super::requant::Style;
-use super::table::{Store, Table, Tile, Window};
+use super::table::{Store, Table, Tile};
 use std::arch::x86_64::*;
 
-pub(super) static TABLE: Table = Table { unsigned_inputs: false, tile, depthwise, copy, requantise: Some(requantise) };
+pub(super) static TABLE: Table = Table { unsigned_inputs: false, tile, copy, requantise: Some(requantise) };
 
 /// # Safety
 /// The CPU must have AVX2; the tile must pass its check.
@@ -76,13 +76,6 @@ unsafe fn sums<const P: usize>(t: &mut Tile<'_>, first: usize, line: usize) {
             }
         }
     }
-}
-
-/// # Safety
-/// The CPU must have AVX2.
-#[target_feature(enable = "avx2")]
-pub(super) unsafe fn depthwise(window: &mut Window<'_>) {
-    portable::depthwise(window);
 }
 
 /// # Safety

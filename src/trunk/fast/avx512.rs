@@ -5,10 +5,10 @@
 
 use super::portable;
 use super::requant::Style;
-use super::table::{Store, Table, Tile, Window};
+use super::table::{Store, Table, Tile};
 use std::arch::x86_64::*;
 
-pub(super) static TABLE: Table = Table { unsigned_inputs: true, tile, depthwise, copy, requantise: Some(requantise) };
+pub(super) static TABLE: Table = Table { unsigned_inputs: true, tile, copy, requantise: Some(requantise) };
 
 /// # Safety
 /// The CPU must have AVX-512 F, BW, VL and VNNI; the tile must pass its check.
@@ -60,6 +60,10 @@ unsafe fn sums<const P: usize, const L: usize>(t: &mut Tile<'_>, first: usize) -
             }
         }
         let mut w = t.weights.as_ptr().cast::<__m512i>();
+        // Each group of positions fetches its share of what comes next, a line per step.
+        let share = t.segments.len() * t.steps;
+        let ahead = t.ahead.get(first / P * share..).unwrap_or(&[]);
+        let mut ahead = if ahead.len() < share { w.cast::<i8>() } else { ahead.as_ptr().cast::<i8>() };
         for &segment in t.segments {
             let end = segment + 4 * t.steps;
             let mut k = segment;
@@ -74,6 +78,8 @@ unsafe fn sums<const P: usize, const L: usize>(t: &mut Tile<'_>, first: usize) -
                         acc[i][j] = _mm512_dpbusd_epi32(acc[i][j], codes, lines[j]);
                     }
                 }
+                _mm_prefetch::<_MM_HINT_T1>(ahead);
+                ahead = ahead.wrapping_add(64);
                 w = w.add(L);
                 k += 4;
             }
@@ -89,13 +95,6 @@ unsafe fn sums<const P: usize, const L: usize>(t: &mut Tile<'_>, first: usize) -
         }
     }
     at.len()
-}
-
-/// # Safety
-/// The CPU must have AVX-512 F, BW, VL and VNNI.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn depthwise(window: &mut Window<'_>) {
-    portable::depthwise(window);
 }
 
 /// # Safety

@@ -6,13 +6,8 @@ use super::avx2;
 use super::table::{Table, Tile};
 use std::arch::x86_64::*;
 
-pub(super) static TABLE: Table = Table {
-    unsigned_inputs: true,
-    tile,
-    depthwise: avx2::depthwise,
-    copy: avx2::copy,
-    requantise: Some(avx2::requantise),
-};
+pub(super) static TABLE: Table =
+    Table { unsigned_inputs: true, tile, copy: avx2::copy, requantise: Some(avx2::requantise) };
 
 /// # Safety
 /// The CPU must have AVX2 and AVX-VNNI; the tile must pass its check.

@@ -3,12 +3,13 @@
 //! The reference loops of `op` define every code and every count; a kernel here equals them bit for
 //! bit or is not used. A [`Plan`] is made once per layer, when the trunk is prepared, and only for
 //! layers whose products provably fit 32 bits. It refuses (and the step keeps the reference loop)
-//! weights with a zero point and sums that could wrap. Intrinsics and raw pointers stay in this
+//! sums that could wrap. Intrinsics and raw pointers stay in this
 //! folder.
 //!
 //! `neon.rs` has only ever run under an emulator (`tests/conformance/neon.sh`): its codes are tested, its
 //! speed is not. CPUs with none of these instruction sets keep the reference loops.
 
+mod addend;
 mod depthwise;
 mod finish;
 mod geometry;
@@ -18,6 +19,7 @@ mod mul;
 #[cfg(target_arch = "aarch64")]
 #[expect(clippy::needless_range_loop, reason = "rows and columns of a register tile are indexed alike")]
 mod neon;
+mod norm;
 mod pack;
 mod place;
 mod plan;
@@ -26,6 +28,7 @@ mod portable;
 mod requant;
 mod sum;
 mod table;
+mod task;
 mod tasks;
 mod versions;
 
@@ -43,11 +46,13 @@ pub use depthwise::Depthwise;
 pub use lookup::Lookup;
 pub use mean::Mean;
 pub use mul::Mul;
+pub use norm::Norm;
 pub use place::{Concatenation, Padding};
 pub use plan::Plan;
 pub use pool::Pooling;
 pub use sum::Sum;
 pub use table::{InstructionSet, Kernels};
+pub use task::After;
 
 use super::Map;
 use super::work::Work;
@@ -61,6 +66,7 @@ use crate::tensor::Shape;
 pub(super) enum Fast {
     Product(Box<Plan>),
     Depthwise(Box<Depthwise>),
+    Norm(Norm),
     Sum(Sum),
     Mul(Mul),
     Pooling(Pooling),
@@ -81,6 +87,7 @@ impl Fast {
             (Work::Linear(op, p), Some(codes)) => {
                 Plan::linear(op, codes, p, kernels).map(|plan| Fast::Product(Box::new(plan)))
             }
+            (Work::BatchNorm(p), _) => Norm::new(p, kernels).map(Fast::Norm),
             (Work::Add(p), _) => Sum::new(p, kernels).map(Fast::Sum),
             (Work::Mul(p), _) => Mul::new(p, kernels).map(Fast::Mul),
             (Work::AvgPool(op, codes, clamp), _) => {
@@ -99,9 +106,12 @@ impl Fast {
     /// reference loop's counts. What `out` held before does not matter.
     pub fn run_into(&self, work: &Work, inputs: &[Map<'_>], join: Option<Join<'_>>, out: &mut [i8]) -> Counts {
         match (self, work) {
-            (Fast::Product(plan), Work::Conv2d(_, p) | Work::Linear(_, p)) => plan.run_into(inputs[0], p, join, out),
+            (Fast::Product(plan), Work::Conv2d(_, p) | Work::Linear(_, p)) => {
+                plan.run_into(inputs[0], p, join, None, out)[0]
+            }
             (Fast::Product(_), _) => unreachable!("a product was made from a convolution or a linear layer"),
             (Fast::Depthwise(plan), _) => plan.run_into(inputs[0], join, out),
+            (Fast::Norm(norm), _) => norm.run_into(inputs[0], out),
             (Fast::Sum(sum), _) => sum.run_into(inputs[0], inputs[1], out),
             (Fast::Mul(mul), _) => mul.run_into(inputs[0], inputs[1], out),
             (Fast::Pooling(pooling), _) => pooling.run_into(inputs[0], out),
@@ -110,5 +120,20 @@ impl Fast {
             (Fast::Concatenation(concatenation), _) => concatenation.run_into(inputs, out),
             (Fast::Lookup(lookup), _) => lookup.run_into(inputs[0], out),
         }
+    }
+
+    /// The same for a product and the addition after it; returns the counts of both.
+    pub fn run_before(
+        &self,
+        work: &Work,
+        inputs: &[Map<'_>],
+        join: Option<Join<'_>>,
+        after: After<'_>,
+        out: &mut [i8],
+    ) -> [Counts; 2] {
+        let (Fast::Product(plan), Work::Conv2d(_, p) | Work::Linear(_, p)) = (self, work) else {
+            unreachable!("additions follow products");
+        };
+        plan.run_into(inputs[0], p, join, Some(after), out)
     }
 }

@@ -3,11 +3,11 @@
 //! The standard library's name for the instruction is not stable yet, so one line of assembly is.
 
 use super::requant::Style;
-use super::table::{Store, Table, Tile, Window};
+use super::table::{Store, Table, Tile};
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-pub(super) static TABLE: Table = Table { unsigned_inputs: false, tile, depthwise, copy, requantise: Some(requantise) };
+pub(super) static TABLE: Table = Table { unsigned_inputs: false, tile, copy, requantise: Some(requantise) };
 
 /// Four sums of four products each.
 #[inline]
@@ -94,12 +94,6 @@ unsafe fn sums<const P: usize>(t: &mut Tile<'_>, first: usize, line: usize) {
 /// None beyond NEON, which every such CPU has.
 unsafe fn copy(from: &[i8], flip: i8, to: &mut [i8]) {
     super::portable::copy(from, flip, to);
-}
-
-/// # Safety
-/// None beyond NEON, which every such CPU has.
-unsafe fn depthwise(window: &mut Window<'_>) {
-    super::portable::depthwise(window);
 }
 
 /// # Safety

@@ -107,6 +107,26 @@ struct Row<'a> {
     codes: &'a mut [i8],
 }
 
+/// Cuts channels into blocks of 64, 16 and 1. A macro because a closure would be compiled by itself,
+/// without the instructions of the loop that it is in.
+macro_rules! in_blocks {
+    ($channels:expr, $block:ident($($arg:expr),*)) => {{
+        let (channels, mut first) = ($channels, 0);
+        while channels - first >= 64 {
+            $block::<64>(first, $($arg),*);
+            first += 64;
+        }
+        while channels - first >= 16 {
+            $block::<16>(first, $($arg),*);
+            first += 16;
+        }
+        while first < channels {
+            $block::<1>(first, $($arg),*);
+            first += 1;
+        }
+    }};
+}
+
 versions!(maximum, maximum_row(row: &mut Row<'_>) -> ());
 versions!(average, average_row(row: &mut Row<'_>) -> ());
 
@@ -125,16 +145,12 @@ fn maximum_row(row: &mut Row<'_>) {
     for (ox, codes) in row.codes.chunks_exact_mut(c).enumerate() {
         let columns = plan.valid(1, ox, plan.input.w);
         let under = &largest[columns.start * c..columns.end * c];
-        in_blocks(c, |first, n| match n {
-            64 => maximum_block::<64>(under, c, first, lo, hi, codes),
-            16 => maximum_block::<16>(under, c, first, lo, hi, codes),
-            _ => maximum_block::<1>(under, c, first, lo, hi, codes),
-        });
+        in_blocks!(c, maximum_block(under, c, lo, hi, codes));
     }
 }
 
 #[inline(always)]
-fn maximum_block<const N: usize>(under: &[i8], c: usize, first: usize, lo: i8, hi: i8, codes: &mut [i8]) {
+fn maximum_block<const N: usize>(first: usize, under: &[i8], c: usize, lo: i8, hi: i8, codes: &mut [i8]) {
     let mut largest = [lo; N];
     for pixel in under.chunks_exact(c) {
         let pixel = &pixel[first..][..N];
@@ -161,11 +177,7 @@ fn average_row(row: &mut Row<'_>) {
         let positions = (row.rows.len() * columns.len()) as i32;
         let under = &sums[columns.start * c..columns.end * c];
         let share = Share { positions, offset, lo: plan.clamp.lo(), hi: plan.clamp.hi() };
-        in_blocks(c, |first, n| match n {
-            64 => average_block::<64>(under, c, first, share, codes),
-            16 => average_block::<16>(under, c, first, share, codes),
-            _ => average_block::<1>(under, c, first, share, codes),
-        });
+        in_blocks!(c, average_block(under, c, share, codes));
     }
 }
 
@@ -178,7 +190,7 @@ struct Share {
 }
 
 #[inline(always)]
-fn average_block<const N: usize>(under: &[i32], c: usize, first: usize, share: Share, codes: &mut [i8]) {
+fn average_block<const N: usize>(first: usize, under: &[i32], c: usize, share: Share, codes: &mut [i8]) {
     let mut sums = [0i32; N];
     for pixel in under.chunks_exact(c) {
         let pixel = &pixel[first..][..N];
@@ -190,17 +202,5 @@ fn average_block<const N: usize>(under: &[i32], c: usize, first: usize, share: S
         let nudged = sums[i] + if sums[i] > 0 { half } else { -half };
         let mean = (nudged as f32 / share.positions as f32) as i32 - share.offset;
         codes[i] = mean.max(share.lo).min(share.hi) as i8;
-    }
-}
-
-/// Cuts channels into blocks of 64, 16 and 1.
-#[inline(always)]
-fn in_blocks(channels: usize, mut block: impl FnMut(usize, usize)) {
-    let mut first = 0;
-    for n in [64, 16, 1] {
-        while channels - first >= n {
-            block(first, n);
-            first += n;
-        }
     }
 }

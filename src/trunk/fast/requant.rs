@@ -5,8 +5,8 @@
 //! tiles that a tap-in takes beyond the limit, go through the scalar definition.
 
 use super::pack::Block;
-use crate::op::Output;
 use crate::op::product::Product;
+use crate::op::{Output, Registers};
 use crate::quant::{Multiplier, RequantStyle};
 
 /// How a vector requantises.
@@ -39,13 +39,17 @@ pub(super) struct Requant {
 impl Requant {
     /// The constants of a calm layer. `largest` bounds each channel's sum of products, in lanes.
     pub fn new(p: &Product, blocks: &[Block], largest: &[i64]) -> Option<Self> {
-        let output = &p.output;
+        Self::of(&p.registers, &p.output, blocks, largest)
+    }
+
+    /// The same for anything with registers.
+    pub fn of(registers: &Registers, output: &Output, blocks: &[Block], largest: &[i64]) -> Option<Self> {
         let mut made = Self::absent(output, largest.len())?;
         let style = made.style;
         for block in blocks {
             for c in 0..block.channels {
                 let (channel, lane) = (block.first + c, block.lane + c);
-                let (m, bias) = (p.registers.multipliers[channel], p.registers.bias[channel]);
+                let (m, bias) = (registers.multipliers[channel], registers.bias[channel]);
                 if m.mantissa == 0 {
                     made.offset[lane] = bias.saturating_add(output.zero_point);
                 } else {

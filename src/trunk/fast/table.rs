@@ -106,8 +106,6 @@ pub(super) struct Table {
     pub unsigned_inputs: bool,
     /// The sums of products of a tile.
     pub tile: unsafe fn(&mut Tile<'_>),
-    /// The sums of products of one depthwise position.
-    pub depthwise: unsafe fn(&mut Window<'_>),
     /// Copies codes, each combined with the second operand by exclusive or.
     pub copy: unsafe fn(&[i8], i8, &mut [i8]),
     /// Codes for a tile of sums, and how many the int8 range cut off.
@@ -115,6 +113,15 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// The sum of inputs as a tile reads them.
+    pub fn total(&self, inputs: &[i8]) -> i32 {
+        if self.unsigned_inputs {
+            inputs.iter().map(|&q| i32::from(q as u8)).sum()
+        } else {
+            inputs.iter().map(|&q| i32::from(q)).sum()
+        }
+    }
+
     /// Codes for sums that share one multiplier, and how many the int8 range cut off. Sums come in
     /// rows of `lanes`; every row but the last of `codes` is full.
     pub fn uniform(&self, requant: &Requant, output: &Output, sums: &[i32], lanes: usize, codes: &mut [i8]) -> u64 {
@@ -158,6 +165,8 @@ pub(super) struct Tile<'a> {
     pub steps: usize,
     /// `[segment][step][line]`.
     pub weights: &'a [Line],
+    /// What is read after this tile: fetched meanwhile, where there is an instruction for it.
+    pub ahead: &'a [Line],
     /// Lines of 16 channels: 1 to 4.
     pub lines: usize,
     /// What every position's sums start from.
@@ -176,17 +185,6 @@ impl Tile<'_> {
         let last = self.at.iter().max().copied().unwrap_or(0) + self.segments.iter().max().copied().unwrap_or(0);
         assert!(last + 4 * self.steps <= self.input.len());
     }
-}
-
-/// One output position of a depthwise convolution, all channels.
-pub(super) struct Window<'a> {
-    pub input: &'a [i8],
-    /// Where each tap's channels start.
-    pub taps: &'a [usize],
-    /// `[tap][channel]`.
-    pub weights: &'a [i8],
-    pub init: &'a [i32],
-    pub sums: &'a mut [i32],
 }
 
 /// A tile of sums on its way to codes.
