@@ -1,10 +1,10 @@
-//! Fast int8 products and sums: packed weights and one microkernel per instruction set, chosen at run time.
+//! Fast int8 steps: packed weights and one microkernel per instruction set, chosen at run time.
 //!
 //! The reference loops of `op` define every code and every count; a kernel here equals them bit for
 //! bit or is not used. A [`Plan`] is made once per layer, when the trunk is prepared, and only for
 //! layers whose products provably fit 32 bits. It refuses (and the step keeps the reference loop)
-//! sums that could wrap. Intrinsics and raw pointers stay in this
-//! folder.
+//! sums that could wrap. What compilers vectorise by themselves is a plain loop compiled per instruction
+//! set (`versions.rs`); intrinsics and raw pointers stay in this folder.
 //!
 //! `neon.rs` has only ever run under an emulator (`tests/conformance/neon.sh`): its codes are tested, its
 //! speed is not. CPUs with none of these instruction sets keep the reference loops.
@@ -74,6 +74,8 @@ pub(super) enum Fast {
     Padding(Padding),
     Concatenation(Concatenation),
     Lookup(Lookup),
+    /// The same codes under another shape.
+    Copy,
 }
 
 impl Fast {
@@ -98,6 +100,7 @@ impl Fast {
             (Work::Pad(op, zero), _) => Padding::new(op, inputs[0], *zero, kernels).map(Fast::Padding),
             (Work::Concat(tables), _) => Concatenation::new(tables, inputs, kernels).map(Fast::Concatenation),
             (Work::Table(table, _), _) => Lookup::new(table, kernels).map(Fast::Lookup),
+            (Work::Reshape(_), _) => kernels.set().map(|_| Fast::Copy),
             _ => None,
         }
     }
@@ -119,6 +122,10 @@ impl Fast {
             (Fast::Padding(padding), _) => padding.run_into(inputs[0], out),
             (Fast::Concatenation(concatenation), _) => concatenation.run_into(inputs, out),
             (Fast::Lookup(lookup), _) => lookup.run_into(inputs[0], out),
+            (Fast::Copy, _) => {
+                out.copy_from_slice(inputs[0].codes);
+                Counts::default()
+            }
         }
     }
 

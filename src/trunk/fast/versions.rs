@@ -7,7 +7,6 @@
 macro_rules! versions {
     ($pick:ident, $body:ident($($arg:ident: $ty:ty),*) -> $ret:ty) => {
         fn $pick(set: $crate::trunk::fast::InstructionSet) -> unsafe fn($($ty),*) -> $ret {
-            use $crate::trunk::fast::InstructionSet;
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
             unsafe fn avx512($($arg: $ty),*) -> $ret {
@@ -23,9 +22,9 @@ macro_rules! versions {
             }
             match set {
                 #[cfg(target_arch = "x86_64")]
-                InstructionSet::Avx512Vnni => avx512,
+                $crate::trunk::fast::InstructionSet::Avx512Vnni => avx512,
                 #[cfg(target_arch = "x86_64")]
-                InstructionSet::AvxVnni | InstructionSet::Avx2 => avx2,
+                $crate::trunk::fast::InstructionSet::AvxVnni | $crate::trunk::fast::InstructionSet::Avx2 => avx2,
                 _ => plain,
             }
         }

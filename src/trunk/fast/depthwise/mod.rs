@@ -3,7 +3,8 @@
 //! The rows under an output row are interleaved once: a lane of 32 bits holds one channel's codes of
 //! as many rows as fit (four bytes, or two words where the CPU multiplies words). A dot-product
 //! instruction then takes a column of the window at once, and neighbouring outputs share the columns.
-//! The interleaved strip is one output row long and carries the border; the map is never copied.
+//! The interleaved strip is one output row (or a few short ones) long and carries the border; the map is
+//! never copied.
 //!
 //! A weight minus its zero point may take nine bits. Where lanes are bytes, such layers take two passes
 //! over the window, with a half of every weight each.
@@ -71,9 +72,8 @@ struct Centred {
 
 impl Centred {
     /// None for a weight of 255, which is no sum of two halves of eight bits.
-    fn new(codes: &WeightCodes, depth: usize, form: &Form) -> Option<Self> {
-        let zero = |_channel: usize| codes.zero_point;
-        let values: Vec<i32> = codes.codes.iter().enumerate().map(|(i, &w)| i32::from(w) - zero(i / depth)).collect();
+    fn new(codes: &WeightCodes, form: &Form) -> Option<Self> {
+        let values: Vec<i32> = codes.codes.iter().map(|&w| i32::from(w) - codes.zero_point).collect();
         let fits = |w: i32| i8::try_from(w).is_ok();
         let passes = if form.rows == 2 || values.iter().all(|&w| fits(w)) { 1 } else { 2 };
         (passes == 1 || values.iter().all(|&w| fits(w - (w >> 1)))).then_some(Self { values, passes })
@@ -102,7 +102,7 @@ impl Depthwise {
         let (depth, lines, groups) = (conv.depth(), conv.out_c.div_ceil(16), kh.div_ceil(form.rows));
         let columns = input.w.checked_add(conv.pad[1])?.checked_add(conv.pad[3])?;
         columns.checked_mul(groups)?.checked_mul(LINES * 16).filter(|&lanes| lanes <= MOST_LANES)?;
-        let centred = Centred::new(codes, depth, form)?;
+        let centred = Centred::new(codes, form)?;
         let mut weights = vec![Taps([0; 16]); lines * centred.passes * groups * kw];
         let (mut init, mut largest) = (vec![0i32; lines * 16], vec![0i64; lines * 16]);
         let widest = i64::from((-128 - p.input_zero_point).abs().max((127 - p.input_zero_point).abs()));
