@@ -40,6 +40,11 @@ impl Table {
         &self.codes
     }
 
+    /// What computing each of them counts.
+    pub fn events(&self) -> &[Counts] {
+        &self.events
+    }
+
     #[inline]
     pub fn code(&self, q: i8) -> i8 {
         self.codes[index(q)]

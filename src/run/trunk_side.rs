@@ -5,10 +5,11 @@ use super::worker::{Action, Side};
 use crate::graph::crossing::Crossing;
 use crate::graph::{EdgeId, Graph};
 use crate::ledger::{DataEvent, Event, Ledger, Place};
+use crate::op::Counts;
 use crate::plan::tap::{Tap, VALUE_BITS};
 use crate::quant::boundary::{BoundaryCounts, Quantiser};
 use crate::tensor::{Shape, Tensor};
-use crate::trunk::{JoinKind, TrunkProgram};
+use crate::trunk::{JoinKind, Map, Pass, TrunkProgram};
 use crate::units::{Direction, HardwareDomain, Phase};
 use std::collections::HashMap;
 
@@ -26,6 +27,7 @@ pub struct TrunkSide<'a> {
     graph: &'a Graph,
     program: &'a TrunkProgram,
     taps: &'a [Tap],
+    passes: Vec<Pass>,
     actions: Vec<Action>,
     source: &'a Source<'a>,
     /// First image of each micro-batch, and the end of the last.
@@ -34,6 +36,8 @@ pub struct TrunkSide<'a> {
     /// How many actions still read each map of a micro-batch.
     uses: HashMap<EdgeId, usize>,
     held: HashMap<(usize, EdgeId), (Held, usize)>,
+    /// Buffers of maps that nobody reads any more.
+    spare: Vec<Vec<i8>>,
     pub ledger: Ledger,
     /// The graph's output codes, if the trunk makes it.
     pub outputs: Vec<Vec<i8>>,
@@ -43,21 +47,23 @@ fn crossing(tap: &Tap) -> &Crossing {
     tap.crossing.as_ref().expect("a forward tap crosses")
 }
 
-/// What the trunk does for a micro-batch: tap-ins as they are needed, every step in order,
+/// What the trunk does for a micro-batch: tap-ins as they are needed, every pass in order,
 /// tap-outs as soon as they are made.
-fn actions(graph: &Graph, program: &TrunkProgram, taps: &[Tap]) -> Vec<Action> {
+fn actions(graph: &Graph, program: &TrunkProgram, passes: &[Pass], taps: &[Tap]) -> Vec<Action> {
     let find =
         |edge: EdgeId, direction| taps.iter().position(move |t| t.direction == direction && crossing(t).edge == edge);
     let mut actions: Vec<Action> = find(graph.input, Direction::TapOut).map(Action::Send).into_iter().collect();
     let mut received = vec![false; taps.len()];
-    for (i, step) in program.steps.iter().enumerate() {
-        for tap in step.inputs.iter().chain(&step.join).filter_map(|&e| find(e, Direction::TapIn)) {
+    for (i, pass) in passes.iter().enumerate() {
+        let join = program.steps[pass.step].join;
+        for tap in pass.reads(program).chain(join).filter_map(|e| find(e, Direction::TapIn)) {
             if !std::mem::replace(&mut received[tap], true) {
                 actions.push(Action::Receive(tap));
             }
         }
         actions.push(Action::Step(i));
-        actions.extend(find(step.output, Direction::TapOut).map(Action::Send));
+        let output = program.steps[pass.last()].output;
+        actions.extend(find(output, Direction::TapOut).map(Action::Send));
     }
     actions
 }
@@ -71,10 +77,12 @@ impl<'a> TrunkSide<'a> {
         bounds: &'a [usize],
         pool: &'a rayon::ThreadPool,
     ) -> Self {
-        let actions = actions(graph, program, taps);
+        let leaves = |edge| taps.iter().any(|t| t.direction == Direction::TapOut && crossing(t).edge == edge);
+        let passes = program.passes(|edge| edge == graph.output || leaves(edge));
+        let actions = actions(graph, program, &passes, taps);
         let mut uses: HashMap<EdgeId, usize> = HashMap::new();
-        for step in &program.steps {
-            for &edge in step.inputs.iter().chain(&step.join) {
+        for pass in &passes {
+            for edge in pass.reads(program).chain(program.steps[pass.step].join) {
                 *uses.entry(edge).or_default() += 1;
             }
         }
@@ -85,8 +93,8 @@ impl<'a> TrunkSide<'a> {
             *uses.entry(graph.output).or_default() += 1;
         }
         let outputs = vec![Vec::new(); bounds.len() - 1];
-        let held = HashMap::new();
-        Self { graph, program, taps, actions, source, bounds, pool, uses, held, ledger: Ledger::default(), outputs }
+        let (held, spare, ledger) = (HashMap::new(), Vec::new(), Ledger::default());
+        Self { graph, program, taps, passes, actions, source, bounds, pool, uses, held, spare, ledger, outputs }
     }
 
     fn hold(&mut self, micro: usize, edge: EdgeId, map: Held) {
@@ -99,8 +107,18 @@ impl<'a> TrunkSide<'a> {
     fn release(&mut self, micro: usize, edge: EdgeId) {
         let (_, uses) = self.held.get_mut(&(micro, edge)).expect("a held map");
         *uses -= 1;
-        if *uses == 0 {
-            self.held.remove(&(micro, edge));
+        if *uses == 0
+            && let Some((Held::Codes(map), _)) = self.held.remove(&(micro, edge))
+        {
+            self.spare.push(map.data);
+        }
+    }
+
+    /// A buffer of that many codes, which hold anything.
+    fn buffer(&mut self, elements: usize) -> Vec<i8> {
+        match self.spare.iter().position(|spare| spare.len() == elements) {
+            Some(i) => self.spare.swap_remove(i),
+            None => vec![0; elements],
         }
     }
 
@@ -129,6 +147,12 @@ impl<'a> TrunkSide<'a> {
         } else {
             Held::Codes(Tensor::from_vec(batch, shape, codes.into_iter().map(|c| c as i8).collect()))
         }
+    }
+
+    fn count(&mut self, place: Place, counts: Counts) {
+        self.ledger.add(Phase::Forward, place, Event::Macs, counts.macs.0);
+        self.ledger.add_data(Phase::Forward, place, DataEvent::Saturations, counts.saturations);
+        self.ledger.add_data(Phase::Forward, place, DataEvent::Overflows, counts.overflows);
     }
 
     fn batch(&self, micro: usize) -> usize {
@@ -165,22 +189,33 @@ impl Side for TrunkSide<'_> {
         Ok(())
     }
 
-    fn step(&mut self, micro: usize, step: usize) -> Result<(), RunError> {
-        let step = &self.program.steps[step];
-        let inputs: Vec<&Tensor<i8>> = step.inputs.iter().map(|&e| self.codes(micro, e)).collect();
+    fn step(&mut self, micro: usize, pass: usize) -> Result<(), RunError> {
+        let pass = self.passes[pass];
+        let (step, last) = (&self.program.steps[pass.step], &self.program.steps[pass.last()]);
+        let (batch, shape) = (self.batch(micro), last.output_shape());
+        let mut out = self.buffer(batch * shape.elements());
+        let inputs: Vec<Map<'_>> = step.inputs.iter().map(|&e| self.codes(micro, e).into()).collect();
         let join = step.join.map(|e| match &self.held[&(micro, e)].0 {
             Held::Wide(map) => map,
             Held::Codes(_) => panic!("a join is held as accumulator codes"),
         });
-        let (output, counts) = self.pool.install(|| step.run(&inputs, join));
-        let place = Place::Node(step.nodes[0]);
-        self.ledger.add(Phase::Forward, place, Event::Macs, counts.macs.0);
-        self.ledger.add_data(Phase::Forward, place, DataEvent::Saturations, counts.saturations);
-        self.ledger.add_data(Phase::Forward, place, DataEvent::Overflows, counts.overflows);
-        for &edge in step.inputs.iter().chain(&step.join) {
+        let (counts, added) = self.pool.install(|| match pass.after {
+            None => (step.run_into(&inputs, join, &mut out), None),
+            Some((add, operand)) => {
+                let add = &self.program.steps[add];
+                let other = &self.codes(micro, add.inputs[1 - operand]).data;
+                let [own, added] = step.run_before(add, &inputs, join, other, operand, &mut out);
+                (own, Some(added))
+            }
+        });
+        self.count(Place::Node(step.nodes[0]), counts);
+        if let Some(added) = added {
+            self.count(Place::Node(last.nodes[0]), added);
+        }
+        for edge in pass.reads(self.program).chain(step.join) {
             self.release(micro, edge);
         }
-        self.hold(micro, step.output, Held::Codes(output));
+        self.hold(micro, last.output, Held::Codes(Tensor::from_vec(batch, shape, out)));
         Ok(())
     }
 

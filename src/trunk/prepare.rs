@@ -30,8 +30,13 @@ pub fn prepare(graph: &Graph, profile: &Profile, tap_in_bits: u8) -> Result<Trun
     let context = Context { graph, profile, chains: &chains, tap_in_bits };
     let mut tap_ins = BTreeMap::new();
     let ordered = ordered(graph, &chains)?;
-    let steps = ordered.iter().map(|chain| context.step(chain, &mut tap_ins)).collect::<Result<Vec<_>, _>>()?;
-    let program = TrunkProgram {
+    let mut steps = Vec::new();
+    for chain in &ordered {
+        let mut step = context.step(chain, &mut tap_ins)?;
+        step.choose(Kernels::Auto);
+        steps.push(step);
+    }
+    Ok(TrunkProgram {
         name: graph.name.clone(),
         profile: profile.clone(),
         steps,
@@ -39,8 +44,7 @@ pub fn prepare(graph: &Graph, profile: &Profile, tap_in_bits: u8) -> Result<Trun
         tap_ins,
         input: graph.input,
         input_shape: graph.shape(graph.input),
-    };
-    Ok(program.with_kernels(Kernels::Auto))
+    })
 }
 
 /// The chains in an order in which they can run: that of their last nodes, because what a chain

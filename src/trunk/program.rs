@@ -54,14 +54,25 @@ impl TrunkProgram {
         hash.0.finalize().into()
     }
 
+    /// Refuses a program that waits for an adapter.
+    pub(super) fn check_alone(&self) -> Result<(), TrunkError> {
+        if self.tap_ins.is_empty() {
+            return Ok(());
+        }
+        Err(TrunkError::TapIns { graph: self.name.clone(), edges: self.tap_in_names.clone() })
+    }
+
+    pub(super) fn check_input(&self, input: &Tensor<i8>) -> Result<(), TrunkError> {
+        if input.shape == self.input_shape {
+            return Ok(());
+        }
+        Err(TrunkError::Input { graph: self.name.clone(), want: self.input_shape, got: input.shape })
+    }
+
     /// Every map that the trunk makes from `input` (that map included), for a program without tap-ins.
     pub fn run_all(&self, input: &Tensor<i8>) -> Result<BTreeMap<EdgeId, Tensor<i8>>, TrunkError> {
-        if !self.tap_ins.is_empty() {
-            return Err(TrunkError::TapIns { graph: self.name.clone(), edges: self.tap_in_names.clone() });
-        }
-        if input.shape != self.input_shape {
-            return Err(TrunkError::Input { graph: self.name.clone(), want: self.input_shape, got: input.shape });
-        }
+        self.check_alone()?;
+        self.check_input(input)?;
         let mut maps = BTreeMap::from([(self.input, input.clone())]);
         for step in &self.steps {
             let inputs: Vec<&Tensor<i8>> = step.inputs.iter().map(|edge| &maps[edge]).collect();

@@ -1,6 +1,7 @@
 //! One step of the trunk: a pure function of codes, with its static costs.
 
-use super::fast::{Fast, Kernels, Plan, Sum};
+use super::Map;
+use super::fast::{After, Fast, Kernels};
 use super::work::Work;
 use crate::graph::{EdgeId, NodeId};
 use crate::op::product::Join;
@@ -44,31 +45,65 @@ impl TrunkStep {
     /// Runs the step on a batch. `inputs` are those of `self.inputs`, in order; `join` holds the
     /// codes of `self.join` (8-bit codes too are held in 16 bits).
     pub fn run(&self, inputs: &[&Tensor<i8>], join: Option<&Tensor<i16>>) -> (Tensor<i8>, Counts) {
-        let shapes: Vec<Shape> = inputs.iter().map(|x| x.shape).collect();
-        assert_eq!(shapes, self.input_shapes, "the inputs of step '{}'", self.name);
+        let maps: Vec<Map<'_>> = inputs.iter().map(|&x| x.into()).collect();
+        let join = self.checked(&maps, join);
+        let Some(fast) = &self.fast else { return self.work.run(inputs, join) };
+        let mut y = Tensor::zeros(inputs[0].batch, self.output_shape);
+        let counts = fast.run_into(&self.work, &maps, join, &mut y.data);
+        (y, counts)
+    }
+
+    /// [`TrunkStep::run`] over all of `out`, whatever that held before; without an allocation of the
+    /// engine's own where the step is fast.
+    pub fn run_into(&self, inputs: &[Map<'_>], join: Option<&Tensor<i16>>, out: &mut [i8]) -> Counts {
+        let join = self.checked(inputs, join);
+        if let Some(fast) = &self.fast {
+            return fast.run_into(&self.work, inputs, join, out);
+        }
+        let inputs: Vec<Tensor<i8>> = inputs.iter().map(|x| x.to_tensor()).collect();
+        let (y, counts) = self.work.run(&inputs.iter().collect::<Vec<_>>(), join);
+        out.copy_from_slice(&y.data);
+        counts
+    }
+
+    /// Whether [`TrunkStep::run_before`] can run this step and the addition `add` at once.
+    pub fn fuses(&self, add: &TrunkStep) -> bool {
+        matches!((&self.fast, &add.fast), (Some(Fast::Product(_)), Some(Fast::Sum(_))))
+    }
+
+    /// Runs this step and the addition `add`, whose operand number `operand` it makes, at once; `other`
+    /// holds the codes of the other operand. Writes the sum's codes; returns the counts of both.
+    pub fn run_before(
+        &self,
+        add: &TrunkStep,
+        inputs: &[Map<'_>],
+        join: Option<&Tensor<i16>>,
+        other: &[i8],
+        operand: usize,
+        out: &mut [i8],
+    ) -> [Counts; 2] {
+        let (Some(fast), Some(Fast::Sum(sum))) = (&self.fast, &add.fast) else {
+            unreachable!("only steps that fuse are run at once");
+        };
+        let join = self.checked(inputs, join);
+        fast.run_before(&self.work, inputs, join, After { sum, other, operand }, out)
+    }
+
+    /// The join with its shift, once everything has the step's shapes.
+    fn checked<'j>(&self, inputs: &[Map<'_>], join: Option<&'j Tensor<i16>>) -> Option<Join<'j>> {
+        assert!(inputs.iter().map(|x| &x.shape).eq(&self.input_shapes), "the inputs of step '{}'", self.name);
         assert_eq!(join.map(|j| j.shape), self.join.map(|_| self.output_shape), "the join of step '{}'", self.name);
         let batch = inputs[0].batch;
         assert!(inputs.iter().all(|x| x.batch == batch) && join.is_none_or(|j| j.batch == batch), "one batch size");
-        let join = join.map(|values| Join { values, shift: self.join_shift });
-        match (&self.fast, &self.work) {
-            (Some(Fast::Product(plan)), Work::Conv2d(_, p) | Work::Linear(_, p)) => plan.run(inputs[0], p, join),
-            (Some(Fast::Sum(sum)), _) => sum.run(inputs[0], inputs[1]),
-            _ => self.work.run(inputs, join),
-        }
+        join.map(|values| Join { values, shift: self.join_shift })
     }
 
     /// Chooses the loops that run the step; its codes and counts stay what they are.
     pub(super) fn choose(&mut self, kernels: Kernels) {
-        self.fast = match (&self.work, &self.weights) {
-            (Work::Conv2d(op, p), Some(codes)) => {
-                Plan::conv2d(op, self.input_shapes[0], codes, p, kernels).map(|plan| Fast::Product(Box::new(plan)))
-            }
-            (Work::Linear(op, p), Some(codes)) => {
-                Plan::linear(op, codes, p, kernels).map(|plan| Fast::Product(Box::new(plan)))
-            }
-            (Work::Add(p), _) => Sum::new(p, kernels).map(Fast::Sum),
-            _ => None,
-        };
+        self.fast = Fast::new(&self.work, &self.input_shapes, self.weights.as_ref(), kernels);
+        if let Some(codes) = &self.weights {
+            self.work.keep_weights(self.fast.is_none().then_some(codes));
+        }
     }
 
     /// Whether the step runs on a fast kernel.

@@ -8,6 +8,7 @@ use crate::op::{
     softmax, table, transpose, upsample,
 };
 use crate::op::{Transpose, Upsample};
+use crate::quant::weights::WeightCodes;
 use crate::quant::{Clamp, Multiplier};
 use crate::tensor::{Shape, Tensor};
 
@@ -50,6 +51,20 @@ impl Work {
             Work::Reshape(to) => (Tensor::from_vec(x.batch, *to, x.data.clone()), Counts::default()),
             Work::Softmax(p) => softmax::int8(x, p),
             Work::Table(table, _) => table::int8(x, table),
+        }
+    }
+
+    /// Orders a layer's weights for its reference loop, or drops that copy where the loop is not run.
+    pub fn keep_weights(&mut self, codes: Option<&WeightCodes>) {
+        let nothing = || linear::pack(&Linear { inputs: 0, outputs: 0 }, &[], &[0]);
+        match self {
+            Work::Conv2d(op, p) => {
+                p.weights = codes.map_or_else(nothing, |w| conv2d::pack(op, &w.codes, &w.zero_points));
+            }
+            Work::Linear(op, p) => {
+                p.weights = codes.map_or_else(nothing, |w| linear::pack(op, &w.codes, &w.zero_points));
+            }
+            _ => {}
         }
     }
 

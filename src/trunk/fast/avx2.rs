@@ -3,42 +3,44 @@
 
 use super::portable;
 use super::requant::Style;
-use super::table::{Store, Table, Tile, Window};
+use super::table::{Store, Table, Tile};
 use std::arch::x86_64::*;
 
-pub(super) static TABLE: Table =
-    Table { input_offset: 0, positions: [3; 4], tile, depthwise, requantise: Some(requantise) };
+pub(super) static TABLE: Table = Table { unsigned_inputs: false, tile, copy, requantise: Some(requantise) };
 
 /// # Safety
 /// The CPU must have AVX2; the tile must pass its check.
 #[target_feature(enable = "avx2")]
 unsafe fn tile(t: &mut Tile<'_>) {
-    for line in 0..t.lines {
-        // SAFETY: the same conditions hold for every size; each holds at least the tile's positions.
-        unsafe {
-            match t.at.len() {
-                2.. => sums::<3>(t, line),
-                _ => sums::<1>(t, line),
+    for first in (0..t.at.len()).step_by(3) {
+        for line in 0..t.lines {
+            // SAFETY: the same conditions hold for every size; each holds at least the positions left.
+            unsafe {
+                match t.at.len() - first {
+                    2.. => sums::<3>(t, first, line),
+                    _ => sums::<1>(t, first, line),
+                }
             }
         }
     }
 }
 
-/// `P` positions (the last one repeated where the tile has fewer) × one line. A register holds two
+/// `P` positions from `first` on (the last one repeated where fewer are left) × one line. A register holds two
 /// partial sums of each of four channels.
 ///
 /// # Safety
-/// As [`tile`], with at most `P` positions.
+/// As [`tile`], with a position and a line that exist.
 #[target_feature(enable = "avx2")]
-unsafe fn sums<const P: usize>(t: &mut Tile<'_>, line: usize) {
-    debug_assert!(t.at.len() <= P && line < t.lines);
+unsafe fn sums<const P: usize>(t: &mut Tile<'_>, first: usize, line: usize) {
+    let at = &t.at[first..t.at.len().min(first + P)];
+    debug_assert!(line < t.lines);
     // SAFETY: the check of `Tile` bounds every address: `at + segment + 4 * steps` within the input,
     // a line of weights per segment, step and line, 16 starting values and 16 sums per line.
     unsafe {
         let mut acc = [[_mm256_setzero_si256(); 4]; P];
         let mut x = [t.input.as_ptr(); P];
         for i in 0..P {
-            x[i] = t.input.as_ptr().add(t.at[i.min(t.at.len() - 1)]);
+            x[i] = t.input.as_ptr().add(at[i.min(at.len() - 1)]);
         }
         let mut w = t.weights.as_ptr().add(line);
         for &segment in t.segments {
@@ -62,14 +64,14 @@ unsafe fn sums<const P: usize>(t: &mut Tile<'_>, line: usize) {
         }
         for i in 0..P {
             // A constant range, left early: the sums then never need an address.
-            if i >= t.at.len() {
+            if i >= at.len() {
                 break;
             }
             for j in 0..2 {
                 let pairs = _mm256_hadd_epi32(acc[i][2 * j], acc[i][2 * j + 1]);
                 let ordered = _mm256_permute4x64_epi64::<0b11_01_10_00>(pairs);
                 let init = _mm256_loadu_si256(t.init.as_ptr().add(16 * line + 8 * j).cast());
-                let to = t.sums.as_mut_ptr().add((i * t.lines + line) * 16 + 8 * j);
+                let to = t.sums.as_mut_ptr().add(((first + i) * t.lines + line) * 16 + 8 * j);
                 _mm256_storeu_si256(to.cast(), _mm256_add_epi32(ordered, init));
             }
         }
@@ -79,8 +81,8 @@ unsafe fn sums<const P: usize>(t: &mut Tile<'_>, line: usize) {
 /// # Safety
 /// The CPU must have AVX2.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn depthwise(window: &mut Window<'_>) {
-    portable::depthwise(window);
+pub(super) unsafe fn copy(from: &[i8], flip: i8, to: &mut [i8]) {
+    portable::copy(from, flip, to);
 }
 
 /// # Safety

@@ -1,62 +1,69 @@
 //! AVX-512 with VNNI: 64 products per `vpdpbusd`, up to 24 sums in registers.
 //!
-//! `vpdpbusd` (the wrapping form) takes unsigned inputs, so input codes have their sign bit flipped
-//! on the way into a register; the constant that this adds is part of what sums start from.
+//! `vpdpbusd` (the wrapping form) takes unsigned inputs: input codes come with their sign bit flipped,
+//! and the constant that this adds is part of what sums start from.
 
 use super::portable;
 use super::requant::Style;
-use super::table::{Store, Table, Tile, Window};
+use super::table::{Store, Table, Tile};
 use std::arch::x86_64::*;
 
-pub(super) static TABLE: Table =
-    Table { input_offset: 128, positions: [16, 12, 8, 6], tile, depthwise, requantise: Some(requantise) };
+pub(super) static TABLE: Table = Table { unsigned_inputs: true, tile, copy, requantise: Some(requantise) };
 
 /// # Safety
 /// The CPU must have AVX-512 F, BW, VL and VNNI; the tile must pass its check.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn tile(t: &mut Tile<'_>) {
-    // SAFETY: the same conditions hold for every size; each holds at least the tile's positions.
-    unsafe {
-        match (t.lines, t.at.len()) {
-            (4, 5..) => sums::<6, 4>(t),
-            (4, 3..) => sums::<4, 4>(t),
-            (4, 2) => sums::<2, 4>(t),
-            (4, _) => sums::<1, 4>(t),
-            (3, 5..) => sums::<8, 3>(t),
-            (3, 2..) => sums::<4, 3>(t),
-            (3, _) => sums::<1, 3>(t),
-            (2, 9..) => sums::<12, 2>(t),
-            (2, 5..) => sums::<8, 2>(t),
-            (2, 2..) => sums::<4, 2>(t),
-            (2, _) => sums::<1, 2>(t),
-            (_, 9..) => sums::<16, 1>(t),
-            (_, 5..) => sums::<8, 1>(t),
-            (_, 2..) => sums::<4, 1>(t),
-            _ => sums::<1, 1>(t),
-        }
+    let mut first = 0;
+    while first < t.at.len() {
+        // SAFETY: the same conditions hold for every size.
+        first += unsafe {
+            match (t.lines, t.at.len() - first) {
+                (4, 5..) => sums::<6, 4>(t, first),
+                (4, 3..) => sums::<4, 4>(t, first),
+                (4, 2) => sums::<2, 4>(t, first),
+                (4, _) => sums::<1, 4>(t, first),
+                (3, 5..) => sums::<8, 3>(t, first),
+                (3, 2..) => sums::<4, 3>(t, first),
+                (3, _) => sums::<1, 3>(t, first),
+                (2, 9..) => sums::<12, 2>(t, first),
+                (2, 5..) => sums::<8, 2>(t, first),
+                (2, 2..) => sums::<4, 2>(t, first),
+                (2, _) => sums::<1, 2>(t, first),
+                (_, 9..) => sums::<16, 1>(t, first),
+                (_, 5..) => sums::<8, 1>(t, first),
+                (_, 2..) => sums::<4, 1>(t, first),
+                _ => sums::<1, 1>(t, first),
+            }
+        };
     }
 }
 
-/// `P` positions (the last one repeated where the tile has fewer) × `L` lines.
+/// `P` positions from `first` on (the last one repeated where fewer are left) × `L` lines. Returns how
+/// many positions are done.
 ///
 /// # Safety
-/// As [`tile`], with at most `P` positions and exactly `L` lines.
+/// As [`tile`], with exactly `L` lines and a first position that exists.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn sums<const P: usize, const L: usize>(t: &mut Tile<'_>) {
-    debug_assert!(t.at.len() <= P && t.lines == L);
+unsafe fn sums<const P: usize, const L: usize>(t: &mut Tile<'_>, first: usize) -> usize {
+    let at = &t.at[first..t.at.len().min(first + P)];
+    debug_assert!(t.lines == L);
     // SAFETY: the check of `Tile` bounds every address: `at + segment + 4 * steps` within the input,
     // a line of weights per segment, step and `L`, `16 * L` starting values, and as many sums per position.
     unsafe {
-        let sign = _mm512_set1_epi8(-128);
         let mut acc = [[_mm512_setzero_si512(); L]; P];
         let mut x = [t.input.as_ptr(); P];
         for i in 0..P {
-            x[i] = t.input.as_ptr().add(t.at[i.min(t.at.len() - 1)]);
+            x[i] = t.input.as_ptr().add(at[i.min(at.len() - 1)]);
             for j in 0..L {
                 acc[i][j] = _mm512_loadu_si512(t.init.as_ptr().add(16 * j).cast());
             }
         }
         let mut w = t.weights.as_ptr().cast::<__m512i>();
+        // Each group of positions fetches its share of what comes next, a line per step.
+        let share = t.segments.len() * t.steps;
+        let ahead = t.ahead.get(first / P * share..).unwrap_or(&[]);
+        let mut ahead = if ahead.len() < share { w.cast::<i8>() } else { ahead.as_ptr().cast::<i8>() };
         for &segment in t.segments {
             let end = segment + 4 * t.steps;
             let mut k = segment;
@@ -67,32 +74,34 @@ unsafe fn sums<const P: usize, const L: usize>(t: &mut Tile<'_>) {
                 }
                 for i in 0..P {
                     let codes = _mm512_set1_epi32(x[i].add(k).cast::<i32>().read_unaligned());
-                    let codes = _mm512_xor_si512(codes, sign);
                     for j in 0..L {
                         acc[i][j] = _mm512_dpbusd_epi32(acc[i][j], codes, lines[j]);
                     }
                 }
+                _mm_prefetch::<_MM_HINT_T1>(ahead);
+                ahead = ahead.wrapping_add(64);
                 w = w.add(L);
                 k += 4;
             }
         }
         for i in 0..P {
             // A constant range, left early: the sums then never need an address.
-            if i >= t.at.len() {
+            if i >= at.len() {
                 break;
             }
             for j in 0..L {
-                _mm512_storeu_si512(t.sums.as_mut_ptr().add((i * L + j) * 16).cast(), acc[i][j]);
+                _mm512_storeu_si512(t.sums.as_mut_ptr().add(((first + i) * L + j) * 16).cast(), acc[i][j]);
             }
         }
     }
+    at.len()
 }
 
 /// # Safety
 /// The CPU must have AVX-512 F, BW, VL and VNNI.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn depthwise(window: &mut Window<'_>) {
-    portable::depthwise(window);
+unsafe fn copy(from: &[i8], flip: i8, to: &mut [i8]) {
+    portable::copy(from, flip, to);
 }
 
 /// # Safety
@@ -101,14 +110,24 @@ unsafe fn depthwise(window: &mut Window<'_>) {
 unsafe fn requantise(s: &mut Store<'_>) -> u64 {
     // SAFETY: the same conditions.
     unsafe {
-        match s.style {
-            Style::Double { away: true } => codes::<0>(s),
-            Style::Double { away: false } => codes::<1>(s),
-            Style::Single => codes::<2>(s),
-            Style::Float => codes::<3>(s),
+        match (s.style, s.halved) {
+            (Style::Double { away: true }, true) => codes::<HALVED_AWAY>(s),
+            (Style::Double { away: true }, false) => codes::<AWAY>(s),
+            (Style::Double { away: false }, _) => codes::<UP>(s),
+            (Style::Single, _) => codes::<SINGLE>(s),
+            (Style::Float, _) => codes::<FLOAT>(s),
         }
     }
 }
+
+/// A rounding doubling high product, then a shift with ties away from zero; the same where every
+/// shift is by one at least; the same with ties up.
+const AWAY: u8 = 0;
+const HALVED_AWAY: u8 = 1;
+const UP: u8 = 2;
+/// A 64-bit product rounded once; an f32 product.
+const SINGLE: u8 = 3;
+const FLOAT: u8 = 4;
 
 /// The constants of 16 channels.
 #[derive(Clone, Copy)]
@@ -116,60 +135,66 @@ struct Lanes {
     factor: __m512i,
     /// The factors of the odd lanes, where a 64-bit product wants them.
     odd: __m512i,
+    /// By how much to shift right; 64-bit lanes for [`SINGLE`].
     right: __m512i,
     right_odd: __m512i,
-    /// Half a unit: 32-bit lanes, or 64-bit ones of the even and the odd lanes.
+    /// Half a unit, added to the 64-bit products of the even and the odd lanes.
     half: __m512i,
     half_odd: __m512i,
-    /// All ones where ties of negative values go down.
-    away: __m512i,
 }
 
 impl Lanes {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     fn new<const STYLE: u8>(factor: __m512i, right: __m512i) -> Self {
         let odd = _mm512_srli_epi64::<32>(factor);
-        let (right_even, right_odd) = (_mm512_maskz_mov_epi32(0x5555, right), _mm512_srli_epi64::<32>(right));
-        let zero = _mm512_setzero_si512();
-        if STYLE == 2 {
-            let one = _mm512_set1_epi64(1);
-            let half = _mm512_sllv_epi64(one, _mm512_sub_epi64(right_even, one));
+        let (even, right_odd) = (_mm512_maskz_mov_epi32(0x5555, right), _mm512_srli_epi64::<32>(right));
+        let one = _mm512_set1_epi64(1);
+        if STYLE == SINGLE {
+            let half = _mm512_sllv_epi64(one, _mm512_sub_epi64(even, one));
             let half_odd = _mm512_sllv_epi64(one, _mm512_sub_epi64(right_odd, one));
-            return Self { factor, odd, right: right_even, right_odd, half, half_odd, away: zero };
+            return Self { factor, odd, right: even, right_odd, half, half_odd };
         }
-        let one = _mm512_set1_epi32(1);
-        let shifts = _mm512_test_epi32_mask(right, right);
-        let half = _mm512_maskz_sllv_epi32(shifts, one, _mm512_sub_epi32(right, one));
-        let away = if STYLE == 0 { _mm512_maskz_set1_epi32(shifts, -1) } else { zero };
-        Self { factor, odd, right, right_odd, half, half_odd: zero, away }
+        // Twice the product has the high product in its upper half. Half of that half is rounded by
+        // 2^31; half of what the shift drops is added at once. Without a shift there is no half: 2^-1 is 0.
+        let unit = _mm512_set1_epi64(1 << 31);
+        let half = |right| {
+            let half = _mm512_sllv_epi32(_mm512_set1_epi64(1), _mm512_sub_epi32(right, _mm512_set1_epi64(1)));
+            _mm512_add_epi64(unit, _mm512_slli_epi64::<32>(half))
+        };
+        Self { factor, odd, right, right_odd, half: half(even), half_odd: half(right_odd) }
     }
 
     /// `sums × factor`, rounded.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     fn apply<const STYLE: u8>(&self, sums: __m512i) -> __m512i {
-        const ODD: u16 = 0xaaaa;
-        if STYLE == 3 {
+        const EVEN: u16 = 0x5555;
+        if STYLE == FLOAT {
             // Converts ties to even: Rust never changes the rounding mode.
             let product = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), _mm512_castsi512_ps(self.factor));
             return _mm512_cvtps_epi32(product);
         }
-        let even = _mm512_mul_epi32(sums, self.factor);
-        let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(sums), self.odd);
-        if STYLE == 2 {
+        if STYLE == SINGLE {
+            let even = _mm512_mul_epi32(sums, self.factor);
+            let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(sums), self.odd);
             let even = _mm512_srav_epi64(_mm512_add_epi64(even, self.half), self.right);
             let odd = _mm512_srav_epi64(_mm512_add_epi64(odd, self.half_odd), self.right_odd);
-            return _mm512_mask_blend_epi32(ODD, even, _mm512_slli_epi64::<32>(odd));
+            return _mm512_mask_blend_epi32(EVEN, _mm512_slli_epi64::<32>(odd), even);
         }
-        let unit = _mm512_set1_epi64(1 << 30);
-        let even = _mm512_srli_epi64::<31>(_mm512_add_epi64(even, unit));
-        let odd = _mm512_slli_epi64::<1>(_mm512_add_epi64(odd, unit));
-        let high = _mm512_mask_blend_epi32(ODD, even, odd);
-        let nudged = _mm512_add_epi32(high, self.half);
-        let nudged = if STYLE == 0 {
-            _mm512_add_epi32(nudged, _mm512_and_si512(_mm512_srai_epi32::<31>(high), self.away))
-        } else {
-            nudged
+        let twice = _mm512_slli_epi32::<1>(sums);
+        let even = _mm512_add_epi64(_mm512_mul_epi32(twice, self.factor), self.half);
+        let odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64::<32>(twice), self.odd), self.half_odd);
+        let upper = _mm512_mask_blend_epi32(EVEN, odd, _mm512_srli_epi64::<32>(even));
+        // Ties of negative values go down: one is taken from them. A value that is no tie, and a
+        // product that rounds to zero, do not notice as long as there is a half to take it from.
+        let negative = _mm512_srai_epi32::<31>(_mm512_xor_si512(sums, self.factor));
+        let nudged = match STYLE {
+            HALVED_AWAY => _mm512_add_epi32(upper, negative),
+            AWAY => {
+                let shifts = _mm512_test_epi32_mask(self.right, self.right);
+                _mm512_mask_add_epi32(upper, shifts, upper, negative)
+            }
+            _ => upper,
         };
         _mm512_srav_epi32(nudged, self.right)
     }
@@ -177,37 +202,97 @@ impl Lanes {
 
 /// # Safety
 /// As [`requantise`].
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,popcnt")]
 unsafe fn codes<const STYLE: u8>(s: &mut Store<'_>) -> u64 {
-    let (lo, hi) = (_mm512_set1_epi32(s.lo), _mm512_set1_epi32(s.hi));
-    let [least, most] = s.saturates;
-    let (least, range) = (_mm512_set1_epi32(least), _mm512_set1_epi32(most.wrapping_sub(least)));
-    let one = _mm512_set1_epi32(1);
-    let mut cut = _mm512_setzero_si512();
+    let mut cut = 0;
+    for first in (0..s.lanes).step_by(64) {
+        let channels = (s.channels - first).min(64);
+        // SAFETY: the same conditions, and a group holds the lines that are left.
+        cut += unsafe {
+            match (s.lanes - first) / 16 {
+                1 => group::<STYLE, 1>(s, first, channels),
+                2 => group::<STYLE, 2>(s, first, channels),
+                3 => group::<STYLE, 3>(s, first, channels),
+                _ => group::<STYLE, 4>(s, first, channels),
+            }
+        };
+    }
+    cut
+}
+
+/// `L` lines of `channels` from `first` on, for all positions. Four vectors at a time become 64 codes:
+/// of one position where there are more than two lines, else of two or four.
+///
+/// # Safety
+/// As [`requantise`], with at least `L` lines from `first` on.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,popcnt")]
+unsafe fn group<const STYLE: u8, const L: usize>(s: &mut Store<'_>, first: usize, channels: usize) -> u64 {
+    let word = |value: i32| value.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16;
+    let (lo, hi) = (_mm512_set1_epi8(s.lo as i8), _mm512_set1_epi8(s.hi as i8));
+    let [least, most] = s.saturates.map(word);
+    let (least, range) = (_mm512_set1_epi16(least), _mm512_set1_epi16(most.wrapping_sub(least)));
+    // Packing goes by quarters of a register; this puts vector after vector.
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    let zero = _mm512_setzero_si512();
+    let (together, used) = if L == 3 { (1, 3) } else { (4 / L, 4) };
     let positions = s.positions();
-    for first in (0..s.lanes).step_by(16) {
-        let present = (s.channels - first).min(16);
-        let mask = (0xffffu32 >> (16 - present)) as u16;
-        // SAFETY: the check of `Store` bounds constants and sums by `lanes`, and codes by `channels`,
-        // to which the masked store keeps.
-        unsafe {
-            let load = |from: &[i32]| _mm512_loadu_si512(from.as_ptr().add(first).cast());
-            let lanes = Lanes::new::<STYLE>(load(s.factor), load(s.right));
-            let offset = load(s.offset);
-            for i in 0..positions {
-                let sums = _mm512_loadu_si512(s.sums.as_ptr().add(i * s.lanes + first).cast());
-                let value = _mm512_add_epi32(lanes.apply::<STYLE>(sums), offset);
-                let outside = _mm512_mask_cmpgt_epu32_mask(mask, _mm512_sub_epi32(value, least), range);
-                cut = _mm512_mask_add_epi32(cut, outside, cut, one);
-                let bytes = _mm512_cvtepi32_epi8(_mm512_min_epi32(_mm512_max_epi32(value, lo), hi));
-                let to = s.codes.as_mut_ptr().add(i * s.pitch + first);
-                if present == 16 {
-                    _mm_storeu_si128(to.cast(), bytes);
-                } else {
-                    _mm_mask_storeu_epi8(to, mask, bytes);
+    let own: u64 = if channels == 64 { u64::MAX } else { (1 << channels) - 1 };
+    let mut cut = 0;
+    // SAFETY: the check of `Store` bounds constants and sums by `lanes`, and codes by `channels`,
+    // to which masked stores keep.
+    unsafe {
+        let load = |from: &[i32], j: usize| _mm512_loadu_si512(from.as_ptr().add(first + 16 * j).cast());
+        let mut lanes = [Lanes::new::<STYLE>(zero, _mm512_set1_epi32(1)); L];
+        for j in 0..L {
+            lanes[j] = Lanes::new::<STYLE>(load(s.factor, j), load(s.right, j));
+        }
+        let mut offsets = [zero; 4];
+        for t in 0..used {
+            offsets[t] = load(s.offset, t % L);
+        }
+        let offsets = [_mm512_packs_epi32(offsets[0], offsets[1]), _mm512_packs_epi32(offsets[2], offsets[3])];
+        let mut i = 0;
+        while i < positions {
+            let here = (positions - i).min(together);
+            let mut values = [zero; 4];
+            for t in 0..used {
+                // Positions that are not there repeat the last one.
+                let at = (i + (t / L).min(here - 1)) * s.lanes + first + t % L * 16;
+                values[t] = lanes[t % L].apply::<STYLE>(_mm512_loadu_si512(s.sums.as_ptr().add(at).cast()));
+            }
+            let low = _mm512_adds_epi16(_mm512_packs_epi32(values[0], values[1]), offsets[0]);
+            let high = _mm512_adds_epi16(_mm512_packs_epi32(values[2], values[3]), offsets[1]);
+            let bytes = _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(low, high), lo), hi);
+            let bytes = _mm512_permutexvar_epi32(order, bytes);
+            let to = s.codes.as_mut_ptr().add(i * s.pitch + first);
+            let low = _mm512_cmpgt_epu16_mask(_mm512_sub_epi16(low, least), range);
+            let high = _mm512_cmpgt_epu16_mask(_mm512_sub_epi16(high, least), range);
+            if channels == 64 {
+                cut += u64::from((u64::from(high) << 32 | u64::from(low)).count_ones());
+                _mm512_storeu_si512(to.cast(), bytes);
+            } else if L == 2 && channels == 32 && here == 2 {
+                cut += u64::from((u64::from(high) << 32 | u64::from(low)).count_ones());
+                _mm256_storeu_si256(to.cast(), _mm512_castsi512_si256(bytes));
+                _mm256_storeu_si256(to.add(s.pitch).cast(), _mm512_extracti64x4_epi64::<1>(bytes));
+            } else {
+                // The same order for the bits: which codes were cut, position by position.
+                let outside = _mm512_packs_epi16(_mm512_movm_epi16(low), _mm512_movm_epi16(high));
+                let mut outside = _mm512_movepi8_mask(_mm512_permutexvar_epi32(order, outside));
+                let mut bytes = bytes;
+                for p in 0..here {
+                    cut += u64::from((outside & own).count_ones());
+                    _mm512_mask_storeu_epi8(to.add(p * s.pitch), own, bytes);
+                    outside = outside.checked_shr(16 * L as u32).unwrap_or(0);
+                    bytes = if L == 1 {
+                        _mm512_alignr_epi32::<4>(zero, bytes)
+                    } else {
+                        _mm512_alignr_epi32::<8>(zero, bytes)
+                    };
                 }
             }
+            i += together;
         }
     }
-    _mm512_reduce_add_epi32(cut) as u32 as u64
+    cut
 }

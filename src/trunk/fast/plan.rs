@@ -3,11 +3,13 @@
 use super::geometry::{Geometry, Windows};
 use super::pack::{Block, Line, Runs, blocks, lines};
 use super::requant::Requant;
-use super::table::{Kernels, MAX_POSITIONS, MAX_SUMS, Store, Table, Tile, Window};
+use super::table::{Kernels, Table};
+use super::task::{After, Task};
 use crate::op::product::{Join, Product};
 use crate::op::{Conv2d, Counts, Linear};
 use crate::quant::weights::WeightCodes;
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::Shape;
+use crate::trunk::Map;
 use crate::units::Macs;
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -15,29 +17,22 @@ use std::cell::RefCell;
 /// A convolution or linear layer with its weights packed for one instruction set.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    table: &'static Table,
-    geometry: Geometry,
+    pub(super) table: &'static Table,
+    pub(super) geometry: Geometry,
     /// The input as the geometry sees it: a linear layer's is flattened.
     input: Shape,
-    out_c: usize,
+    pub(super) out_c: usize,
     depth: usize,
     zero: i8,
-    blocks: Vec<Block>,
-    weights: Weights,
+    pub(super) blocks: Vec<Block>,
+    pub(super) lines: Vec<Line>,
+    pub(super) runs: Runs,
+    /// The weights' zero points in lanes; nothing where all are zero.
+    pub(super) weight_zeros: Vec<i32>,
     /// In lanes: what turns raw products into centred ones; the same with the bias.
-    centre: Vec<i32>,
-    biased: Vec<i32>,
-    requant: Option<Requant>,
-}
-
-#[derive(Clone, Debug)]
-enum Weights {
-    Lines {
-        lines: Vec<Line>,
-        steps: usize,
-    },
-    /// `[tap][channel]`.
-    Depthwise(Vec<i8>),
+    pub(super) centre: Vec<i32>,
+    pub(super) biased: Vec<i32>,
+    pub(super) requant: Option<Requant>,
 }
 
 impl Plan {
@@ -45,45 +40,45 @@ impl Plan {
     pub fn conv2d(conv: &Conv2d, input: Shape, codes: &WeightCodes, p: &Product, kernels: Kernels) -> Option<Self> {
         let table = kernels.table()?;
         let output = conv.output_shape(input).ok()?;
-        if p.accumulator.is_some() || !codes.is_symmetric() || output.elements() == 0 || conv.depth() == 0 {
+        let one_by_one = conv.is_depthwise() && conv.out_c == conv.in_c;
+        if one_by_one || p.accumulator.is_some() || output.elements() == 0 || conv.depth() == 0 {
             return None;
         }
-        let is_depthwise = conv.is_depthwise() && conv.out_c == conv.in_c;
-        let blocks = if is_depthwise { one_block(conv.out_c) } else { blocks(conv) };
-        // The depthwise loops take signed codes on every instruction set.
-        let offset = p.input_zero_point + if is_depthwise { 0 } else { table.input_offset };
+        let blocks = blocks(conv);
+        let offset = p.input_zero_point + if table.unsigned_inputs { 128 } else { 0 };
         let lanes = blocks.last().map_or(0, |b| b.lane + b.lanes());
         let (mut centre, mut biased, mut largest) = (vec![0i32; lanes], vec![0i32; lanes], vec![0i64; lanes]);
         let widest = i64::from((-128 - p.input_zero_point).abs().max((127 - p.input_zero_point).abs()));
+        let mut weight_zeros = if codes.is_symmetric() { vec![] } else { vec![0i32; lanes] };
         for block in &blocks {
             for c in 0..block.channels {
                 let (filter, lane) = (&codes.codes[(block.first + c) * conv.depth()..][..conv.depth()], block.lane + c);
-                let sum = filter.iter().fold(0i32, |s, &w| s.wrapping_add(i32::from(w)));
+                let zero = codes.zero_point(block.first + c);
+                if !weight_zeros.is_empty() {
+                    weight_zeros[lane] = zero;
+                }
+                let centred = filter.iter().map(|&w| i32::from(w) - zero);
+                let sum = centred.clone().fold(0i32, |s, w| s.wrapping_add(w));
                 centre[lane] = sum.wrapping_mul(offset).wrapping_neg();
                 biased[lane] = centre[lane].wrapping_add(p.registers.bias[block.first + c]);
-                largest[lane] = widest * filter.iter().map(|&w| i64::from(w).abs()).sum::<i64>();
+                largest[lane] = widest * centred.map(|w| i64::from(w).abs()).sum::<i64>();
             }
         }
         if largest.iter().any(|&sum| sum > i64::from(i32::MAX)) {
             return None;
         }
-        let weights = if is_depthwise {
-            let (taps, channels) = (conv.depth(), conv.out_c);
-            let by_tap = (0..taps).flat_map(|t| (0..channels).map(move |c| c * taps + t));
-            Weights::Depthwise(by_tap.map(|i| codes.codes[i]).collect())
-        } else {
-            Weights::Lines { lines: lines(conv, &blocks, &codes.codes), steps: Runs::of(conv).steps() }
-        };
         Some(Self {
             table,
-            geometry: Geometry::new(conv, input, output, !is_depthwise),
+            geometry: Geometry::new(conv, input, output, table.unsigned_inputs),
             input,
             out_c: conv.out_c,
             depth: conv.depth(),
             zero: p.input_zero_point as i8,
             requant: Requant::new(p, &blocks, &largest).filter(|_| table.requantise.is_some()),
+            lines: lines(conv, &blocks, &codes.codes),
+            runs: Runs::of(conv),
+            weight_zeros,
             blocks,
-            weights,
             centre,
             biased,
         })
@@ -95,169 +90,45 @@ impl Plan {
         Self::conv2d(&conv, Shape::vector(linear.inputs), codes, p, kernels)
     }
 
-    /// The reference loop's codes and counts. `p` is what the plan was made from.
-    pub fn run(&self, x: &Tensor<i8>, p: &Product, join: Option<Join<'_>>) -> (Tensor<i8>, Counts) {
+    /// Writes the reference loop's codes over all of `out` and returns its counts; with an addition
+    /// after it, that addition's codes and the counts of both. `p` is what the plan was made from.
+    pub fn run_into(
+        &self,
+        x: Map<'_>,
+        p: &Product,
+        join: Option<Join<'_>>,
+        after: Option<After<'_>>,
+        out: &mut [i8],
+    ) -> [Counts; 2] {
         assert_eq!(x.shape.elements(), self.input.elements(), "a plan is made for one shape");
-        let mut y = Tensor::zeros(x.batch, self.geometry.output);
-        if y.data.is_empty() {
-            return (y, Counts::default());
+        assert_eq!(out.len(), x.batch * self.geometry.output.elements(), "a plan is made for one shape");
+        assert!(after.is_none_or(|after| after.other.len() == out.len()), "both operands of one shape");
+        if out.is_empty() {
+            return Default::default();
         }
-        let rows = self.geometry.rows_per_task(x.batch);
-        let row = self.geometry.output.w * self.out_c;
-        let macs = Macs((y.data.len() * self.depth) as u64);
-        let tasks = y.data.par_chunks_mut(rows * row).enumerate();
-        let counts: Counts = tasks
-            .map(|(i, codes)| {
-                SCRATCH.with_borrow_mut(|scratch| {
-                    self.geometry.place(x, self.zero, i * rows, codes.len() / row, &mut scratch.windows);
-                    let source = self.geometry.source(x, &scratch.windows);
-                    let mut task =
-                        Task { plan: self, p, join, first: i * rows * row, codes, counts: Counts::default() };
-                    match &self.weights {
-                        Weights::Lines { lines, steps } => {
-                            task.lines(source, &scratch.windows.bases, lines, *steps);
-                        }
-                        Weights::Depthwise(weights) => {
-                            task.depthwise(source, &scratch.windows.bases, weights, &mut scratch.sums);
-                        }
-                    }
-                    task.counts
-                })
+        let chunk = self.geometry.positions_per_task(x.batch) * self.out_c;
+        let macs = Macs((out.len() * self.depth) as u64);
+        let task = |(i, codes): (usize, &mut [i8])| {
+            WINDOWS.with_borrow_mut(|windows| {
+                let (first, count) = (i * chunk / self.out_c, codes.len() / self.out_c);
+                self.geometry.place(self.table, x, self.zero, first, count, windows);
+                let mut task = Task { plan: self, p, join, after, first: i * chunk, codes, counts: Default::default() };
+                task.run(self.geometry.source(x, windows), &windows.bases);
+                task.counts
             })
-            .sum();
-        (y, counts + Counts { macs, ..Counts::default() })
+        };
+        let both = |a: [Counts; 2], b: [Counts; 2]| [a[0] + b[0], a[1] + b[1]];
+        let [mut own, added] = if out.len() <= chunk || rayon::current_num_threads() == 1 {
+            out.chunks_mut(chunk).enumerate().map(task).fold(Default::default(), both)
+        } else {
+            out.par_chunks_mut(chunk).enumerate().map(task).reduce(Default::default, both)
+        };
+        own.macs = macs;
+        [own, added]
     }
-}
-
-/// Depthwise channels are one block.
-fn one_block(channels: usize) -> Vec<Block> {
-    vec![Block { first: 0, channels, lines: channels.div_ceil(16), input: 0, weights: 0, lane: 0 }]
 }
 
 thread_local! {
     /// One per thread for the life of the program: a task allocates only when it is the largest yet.
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
-
-#[derive(Default)]
-struct Scratch {
-    windows: Windows,
-    sums: Vec<i32>,
-}
-
-/// A few output rows of one call.
-struct Task<'a> {
-    plan: &'a Plan,
-    p: &'a Product,
-    join: Option<Join<'a>>,
-    /// The first output element, counted over the batch.
-    first: usize,
-    codes: &'a mut [i8],
-    counts: Counts,
-}
-
-impl Task<'_> {
-    /// What sums start from: the vector store expects the bias in them, the scalar one adds it.
-    fn init(&self) -> &[i32] {
-        if self.plan.requant.is_some() { &self.plan.biased } else { &self.plan.centre }
-    }
-
-    /// Blocks outside, positions inside: a block's weights stay in cache while positions pass.
-    fn lines(&mut self, source: &[i8], bases: &[usize], lines: &[Line], steps: usize) {
-        let plan = self.plan;
-        let mut sums = [0i32; MAX_SUMS * 2];
-        for block in &plan.blocks {
-            let most = plan.table.positions[block.lines - 1];
-            debug_assert!(most <= MAX_POSITIONS && most * block.lanes() <= sums.len());
-            let mut position = 0;
-            for at in bases.chunks(most) {
-                let mut tile = Tile {
-                    input: &source[block.input..],
-                    at,
-                    segments: &plan.geometry.segments,
-                    steps,
-                    weights: &lines[block.weights..],
-                    lines: block.lines,
-                    init: &self.init()[block.lane..],
-                    sums: &mut sums[..at.len() * block.lanes()],
-                };
-                tile.check();
-                // SAFETY: a table exists only where the CPU has its instructions, and the tile is checked.
-                unsafe { (plan.table.tile)(&mut tile) };
-                self.finish(block, position, &mut sums[..at.len() * block.lanes()]);
-                position += at.len();
-            }
-        }
-    }
-
-    fn depthwise(&mut self, source: &[i8], bases: &[usize], weights: &[i8], sums: &mut Vec<i32>) {
-        let plan = self.plan;
-        let block = &plan.blocks[0];
-        sums.clear();
-        sums.resize(block.lanes(), 0);
-        for (position, &at) in bases.iter().enumerate() {
-            let mut window = Window {
-                input: &source[at..],
-                taps: &plan.geometry.taps,
-                weights,
-                init: self.init(),
-                sums: &mut sums[..plan.out_c],
-            };
-            // SAFETY: a table exists only where the CPU has its instructions.
-            unsafe { (plan.table.depthwise)(&mut window) };
-            self.finish(block, position, sums);
-        }
-    }
-
-    /// From sums to codes: `sums` are those of positions from `position` on.
-    fn finish(&mut self, block: &Block, position: usize, sums: &mut [i32]) {
-        let (plan, lanes) = (self.plan, block.lanes());
-        let start = position * plan.out_c + block.first;
-        let vector = plan.requant.as_ref().zip(plan.table.requantise);
-        let vector = vector.filter(|(requant, _)| self.joins(block, start, sums, requant.limit));
-        if let Some((requant, requantise)) = vector {
-            let mut store = Store {
-                style: requant.style,
-                sums,
-                lanes,
-                channels: block.channels,
-                factor: &requant.factor[block.lane..],
-                right: &requant.right[block.lane..],
-                offset: &requant.offset[block.lane..],
-                lo: self.p.output.clamp.lo(),
-                hi: self.p.output.clamp.hi(),
-                saturates: requant.saturates,
-                codes: &mut self.codes[start..],
-                pitch: plan.out_c,
-            };
-            store.check();
-            // SAFETY: a table exists only where the CPU has its instructions, and the store is checked.
-            self.counts.saturations += unsafe { requantise(&mut store) };
-            return;
-        }
-        for (i, sums) in sums.chunks_exact(lanes).enumerate() {
-            let start = start + i * plan.out_c;
-            for (c, &sum) in sums[..block.channels].iter().enumerate() {
-                let has = if plan.requant.is_some() { self.p.registers.bias[block.first + c] } else { 0 };
-                let joined = i64::from(sum) - i64::from(has) + self.join.map_or(0, |j| j.at(self.first + start + c));
-                let code = self.p.registers.code(block.first + c, joined, &self.p.output, &mut self.counts);
-                self.codes[start + c] = code;
-            }
-        }
-    }
-
-    /// Adds the tap-in to a tile of sums, if there is one; not if that takes any beyond `limit`.
-    fn joins(&self, block: &Block, start: usize, sums: &mut [i32], limit: i64) -> bool {
-        let Some(join) = self.join else { return true };
-        let (lanes, first) = (block.lanes(), self.first + start);
-        let joined = |sums: &[i32], i: usize, c: usize| i64::from(sums[c]) + join.at(first + i * self.plan.out_c + c);
-        let is_calm = |(i, sums): (usize, &[i32])| (0..block.channels).all(|c| joined(sums, i, c).abs() <= limit);
-        let calm = sums.chunks_exact(lanes).enumerate().all(is_calm);
-        if calm {
-            for (i, sums) in sums.chunks_exact_mut(lanes).enumerate() {
-                (0..block.channels).for_each(|c| sums[c] = joined(sums, i, c) as i32);
-            }
-        }
-        calm
-    }
+    static WINDOWS: RefCell<Windows> = RefCell::default();
 }

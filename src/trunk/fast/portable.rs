@@ -1,10 +1,8 @@
-//! Plain Rust in the packed layout, for CPUs without a file of their own. Also the body of the
-//! depthwise loops, which compilers vectorise well once they may use wide registers.
+//! Plain Rust in the packed layout, for CPUs without a file of their own.
 
-use super::table::{Table, Tile, Window};
+use super::table::{Table, Tile};
 
-pub(super) static TABLE: Table =
-    Table { input_offset: 0, positions: [4, 2, 1, 1], tile, depthwise: depthwise_baseline, requantise: None };
+pub(super) static TABLE: Table = Table { unsigned_inputs: false, tile, copy: copy_baseline, requantise: None };
 
 /// # Safety
 /// None needed; unsafe to fit the table.
@@ -30,40 +28,14 @@ unsafe fn tile(t: &mut Tile<'_>) {
 
 /// # Safety
 /// None needed; unsafe to fit the table.
-unsafe fn depthwise_baseline(w: &mut Window<'_>) {
-    depthwise(w);
+unsafe fn copy_baseline(from: &[i8], flip: i8, to: &mut [i8]) {
+    copy(from, flip, to);
 }
 
-/// Channels in blocks whose sums stay in registers over all taps.
+/// `to = from ^ flip`.
 #[inline(always)]
-pub(super) fn depthwise(window: &mut Window<'_>) {
-    let channels = window.sums.len();
-    let mut first = 0;
-    while channels - first >= 64 {
-        depthwise_block::<64>(window, first, channels);
-        first += 64;
+pub(super) fn copy(from: &[i8], flip: i8, to: &mut [i8]) {
+    for (to, &from) in to.iter_mut().zip(from) {
+        *to = from ^ flip;
     }
-    while channels - first >= 8 {
-        depthwise_block::<8>(window, first, channels);
-        first += 8;
-    }
-    while first < channels {
-        depthwise_block::<1>(window, first, channels);
-        first += 1;
-    }
-}
-
-#[inline(always)]
-fn depthwise_block<const N: usize>(window: &mut Window<'_>, first: usize, channels: usize) {
-    let mut sums = [0i32; N];
-    sums.copy_from_slice(&window.init[first..][..N]);
-    for (t, &tap) in window.taps.iter().enumerate() {
-        let x: &[i8] = &window.input[tap + first..][..N];
-        let w: &[i8] = &window.weights[t * channels + first..][..N];
-        for i in 0..N {
-            // An i16 product of int8 codes is exact.
-            sums[i] = sums[i].wrapping_add(i32::from(i16::from(x[i]) * i16::from(w[i])));
-        }
-    }
-    window.sums[first..][..N].copy_from_slice(&sums);
 }

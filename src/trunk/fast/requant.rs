@@ -5,8 +5,8 @@
 //! tiles that a tap-in takes beyond the limit, go through the scalar definition.
 
 use super::pack::Block;
-use crate::op::Output;
 use crate::op::product::Product;
+use crate::op::{Output, Registers};
 use crate::quant::{Multiplier, RequantStyle};
 
 /// How a vector requantises.
@@ -25,6 +25,8 @@ pub(super) enum Style {
 #[derive(Clone, Debug)]
 pub(super) struct Requant {
     pub style: Style,
+    /// Every right shift is by one at least.
+    pub halved: bool,
     pub factor: Vec<i32>,
     pub right: Vec<i32>,
     /// The zero point; for a constant channel, its constant.
@@ -37,15 +39,18 @@ pub(super) struct Requant {
 impl Requant {
     /// The constants of a calm layer. `largest` bounds each channel's sum of products, in lanes.
     pub fn new(p: &Product, blocks: &[Block], largest: &[i64]) -> Option<Self> {
-        let output = &p.output;
+        Self::of(&p.registers, &p.output, blocks, largest)
+    }
+
+    /// The same for anything with registers.
+    pub fn of(registers: &Registers, output: &Output, blocks: &[Block], largest: &[i64]) -> Option<Self> {
         let mut made = Self::absent(output, largest.len())?;
         let style = made.style;
         for block in blocks {
             for c in 0..block.channels {
                 let (channel, lane) = (block.first + c, block.lane + c);
-                let (m, bias) = (p.registers.multipliers[channel], p.registers.bias[channel]);
+                let (m, bias) = (registers.multipliers[channel], registers.bias[channel]);
                 if m.mantissa == 0 {
-                    made.right[lane] = i32::from(style == Style::Single);
                     made.offset[lane] = bias.saturating_add(output.zero_point);
                 } else {
                     (made.factor[lane], made.right[lane]) = constants(style, m, largest[lane] + i64::from(bias).abs())?;
@@ -54,10 +59,7 @@ impl Requant {
                 }
             }
         }
-        // A shift by zero has no half to add: absent channels shift by one.
-        if style == Style::Single {
-            made.right.iter_mut().for_each(|r| *r = (*r).max(1));
-        }
+        made.halved = made.right.iter().all(|&right| right > 0);
         Some(made)
     }
 
@@ -67,6 +69,7 @@ impl Requant {
         let (factor, right) = constants(made.style, m, largest)?;
         (made.factor, made.right, made.offset) =
             (vec![factor; lanes], vec![right; lanes], vec![output.zero_point; lanes]);
+        made.halved = right > 0;
         Some(made)
     }
 
@@ -85,8 +88,8 @@ impl Requant {
         }
         let end = |value: i32, bound: i32| if output.clamp.apply(value).1 { bound } else { value };
         let saturates = [end(i32::MIN, output.clamp.lo()), end(i32::MAX, output.clamp.hi())];
-        let (factor, right, offset) = (vec![0; lanes], vec![0; lanes], vec![output.clamp.lo(); lanes]);
-        Some(Self { style, factor, right, offset, saturates, limit: i64::from(i32::MAX) })
+        let (factor, right, offset) = (vec![0; lanes], vec![1; lanes], vec![output.clamp.lo(); lanes]);
+        Some(Self { style, halved: true, factor, right, offset, saturates, limit: i64::from(i32::MAX) })
     }
 }
 
@@ -112,8 +115,9 @@ fn constants(style: Style, m: Multiplier, largest: i64) -> Option<(i32, i32)> {
         Style::Double { .. } => {
             let right = -m.shift;
             let half = if right > 0 { 1i64.checked_shl(right as u32 - 1)? } else { 0 };
-            // The high product is smaller than the sum; half a unit is added to it in 32 bits.
-            let fits = (0..=31).contains(&right) && largest + half <= i64::from(i32::MAX);
+            // Twice the sum fits 32 bits, and so does the high product (which is smaller than the sum)
+            // with half a unit added to it.
+            let fits = (0..=31).contains(&right) && largest < 1 << 30 && largest + half <= i64::from(i32::MAX);
             fits.then_some((m.mantissa, right))
         }
         Style::Single => {

@@ -1,73 +1,94 @@
-//! The int8 addition of two maps: a table per operand, then vector requantisation.
+//! The int8 addition of two maps: what each operand contributes, then vector requantisation of the sum.
 //!
-//! An operand's code has 256 values, so its part of the sum is looked up; what is left is the
-//! requantisation of a sum, the same for every element.
+//! Contributions follow a formula where the style has one ([`Addend`]), and a table of the 256 codes
+//! where it does not.
 
+use super::addend::Addend;
 use super::requant::Requant;
 use super::table::{Kernels, Store, Table};
+use super::tasks::{TASK, each_chunk};
+use super::versions::versions;
 use crate::op::{Counts, Output, add};
-use crate::tensor::Tensor;
-use rayon::prelude::*;
+use crate::trunk::Map;
 
-/// Elements that are summed before they are requantised: a few lines of cache.
+/// Elements per line of sums.
 const ROW: usize = 64;
-const ROWS: usize = 8;
-/// Elements per task.
-const TASK: usize = 16 * 1024;
+/// Lines that are summed before they are requantised: as much as stays in the first cache.
+const ROWS: usize = 16;
 
 /// An addition prepared for one instruction set.
 #[derive(Clone, Debug)]
 pub struct Sum {
     table: &'static Table,
-    /// What each code of each operand adds, at index `code + 128`.
-    parts: [Box<[i32]>; 2],
+    fill: unsafe fn(&mut Fill<'_>),
+    operands: Operands,
     requant: Requant,
     output: Output,
+}
+
+#[derive(Clone, Debug)]
+enum Operands {
+    /// The first one's contribution is exact; the operands have changed places if it was the second's.
+    Exact([Addend; 2], bool),
+    Formulas([Addend; 2]),
+    /// What each code adds, at index `code + 128`.
+    Tables([Box<[i32; 256]>; 2]),
 }
 
 impl Sum {
     /// The fast form of an addition; none where a sum could overflow.
     pub fn new(p: &add::Int8, kernels: Kernels) -> Option<Self> {
         let add::Form::Tflite(form) = &p.form else { return None };
-        let table = kernels.table()?;
+        let (set, table) = (kernels.set()?, kernels.table()?);
         table.requantise?;
-        let part = |operand: usize| (-128..=127i8).map(|q| form.scaled(operand, q) as i32).collect::<Box<[i32]>>();
-        let parts = [part(0), part(1)];
-        let most = |part: &[i32]| part.iter().map(|v| i64::from(*v).abs()).max().unwrap_or(0);
-        let requant = Requant::uniform(&p.output, form.sum, most(&parts[0]) + most(&parts[1]), ROW)?;
-        Some(Self { table, parts, requant, output: p.output })
+        let codes = || i8::MIN..=i8::MAX;
+        let most = |operand| codes().map(|q| form.scaled(operand, q).abs()).max().unwrap_or(0);
+        let requant = Requant::uniform(&p.output, form.sum, most(0) + most(1), ROW)?;
+        let operands =
+            match (Addend::find(form, 0), Addend::find(form, 1)) {
+                (Some(a), Some(b)) if a.part == 0 => Operands::Exact([a, b], false),
+                (Some(a), Some(b)) if b.part == 0 => Operands::Exact([b, a], true),
+                (Some(a), Some(b)) => Operands::Formulas([a, b]),
+                _ => Operands::Tables([0, 1].map(|operand| {
+                    Box::new(std::array::from_fn(|i| form.scaled(operand, (i as i32 - 128) as i8) as i32))
+                })),
+            };
+        Some(Self { table, fill: fill(set), operands, requant, output: p.output })
     }
 
-    /// The reference loop's codes and counts.
-    pub fn run(&self, a: &Tensor<i8>, b: &Tensor<i8>) -> (Tensor<i8>, Counts) {
-        let mut y = Tensor::zeros(a.batch, a.shape);
-        let operands = a.data.par_chunks(TASK).zip(b.data.par_chunks(TASK));
-        let tasks = y.data.par_chunks_mut(TASK).zip(operands);
-        let saturations = tasks.map(|(codes, (a, b))| self.task(codes, a, b)).sum();
-        (y, Counts { saturations, ..Counts::default() })
-    }
-
-    fn task(&self, codes: &mut [i8], a: &[i8], b: &[i8]) -> u64 {
-        let mut sums = [0i32; ROW * ROWS];
-        let mut saturations = 0;
-        let operands = a.chunks(ROW * ROWS).zip(b.chunks(ROW * ROWS));
-        for (codes, (a, b)) in codes.chunks_mut(ROW * ROWS).zip(operands) {
-            for (sum, (&a, &b)) in sums.iter_mut().zip(a.iter().zip(b)) {
-                *sum = self.parts[0][usize::from(a as u8 ^ 128)] + self.parts[1][usize::from(b as u8 ^ 128)];
+    /// Writes the reference loop's codes over all of `out` and returns its counts.
+    pub fn run_into(&self, a: Map<'_>, b: Map<'_>, out: &mut [i8]) -> Counts {
+        assert!(a.codes.len() == out.len() && b.codes.len() == out.len(), "maps of one shape");
+        each_chunk(out, TASK, |first, codes| {
+            let mut sums = [0i32; ROW * ROWS];
+            let mut saturations = 0;
+            for (i, codes) in codes.chunks_mut(ROW * ROWS).enumerate() {
+                let part = first + i * ROW * ROWS..first + i * ROW * ROWS + codes.len();
+                let lanes = Rows { channels: codes.len(), lanes: codes.len(), pitch: [codes.len(); 2] };
+                self.add([&a.codes[part.clone()], &b.codes[part]], lanes, &mut sums[..codes.len()]);
+                let (whole, rest) = codes.split_at_mut(codes.len() / ROW * ROW);
+                saturations += self.table.uniform(&self.requant, &self.output, &sums[..whole.len()], ROW, whole);
+                let lanes = rest.len().next_multiple_of(16);
+                saturations +=
+                    self.table.uniform(&self.requant, &self.output, &sums[whole.len()..][..lanes], lanes, rest);
             }
-            let whole = codes.len() / ROW * ROW;
-            let (whole, rest) = codes.split_at_mut(whole);
-            saturations += self.store(&sums[..whole.len()], ROW, ROW, whole);
-            let lanes = rest.len().next_multiple_of(16);
-            saturations += self.store(&sums[whole.len()..][..lanes], lanes, rest.len(), rest);
-        }
-        saturations
+            Counts { saturations, ..Counts::default() }
+        })
     }
 
-    fn store(&self, sums: &[i32], lanes: usize, channels: usize, codes: &mut [i8]) -> u64 {
-        let (Some(requantise), false) = (self.table.requantise, codes.is_empty()) else { return 0 };
+    /// The sums of the operands' codes, row by row.
+    pub(super) fn add(&self, [a, b]: [&[i8]; 2], rows: Rows, sums: &mut [i32]) {
+        let mut work = Fill { operands: &self.operands, a, b, rows, sums };
+        // SAFETY: the function was chosen for instructions that the CPU has.
+        unsafe { (self.fill)(&mut work) };
+    }
+
+    /// Codes for lines of sums, `lanes` apart, of which `channels` count; positions are `pitch` apart.
+    pub(super) fn store(&self, sums: &[i32], lanes: usize, channels: usize, codes: &mut [i8], pitch: usize) -> u64 {
+        let Some(requantise) = self.table.requantise else { return 0 };
         let mut store = Store {
             style: self.requant.style,
+            halved: self.requant.halved,
             sums,
             lanes,
             channels,
@@ -78,10 +99,68 @@ impl Sum {
             hi: self.output.clamp.hi(),
             saturates: self.requant.saturates,
             codes,
-            pitch: channels,
+            pitch,
         };
         store.check();
         // SAFETY: a table exists only where the CPU has its instructions, and the store is checked.
         unsafe { requantise(&mut store) }
+    }
+}
+
+/// A run of sums to be made.
+struct Fill<'a> {
+    operands: &'a Operands,
+    a: &'a [i8],
+    b: &'a [i8],
+    rows: Rows,
+    sums: &'a mut [i32],
+}
+
+/// Rows of sums, `lanes` apart, and of both operands' codes.
+#[derive(Clone, Copy)]
+pub(super) struct Rows {
+    pub channels: usize,
+    pub lanes: usize,
+    pub pitch: [usize; 2],
+}
+
+versions!(fill, fill_sums(work: &mut Fill<'_>) -> ());
+
+#[inline(always)]
+fn fill_sums(work: &mut Fill<'_>) {
+    match work.operands {
+        &Operands::Exact([p, q], swapped) => {
+            if swapped {
+                each(work, |a, b| p.whole_value(b) + q.value(a));
+            } else {
+                each(work, |a, b| p.whole_value(a) + q.value(b));
+            }
+        }
+        &Operands::Formulas([p, q]) => each(work, |a, b| p.value(a) + q.value(b)),
+        Operands::Tables([p, q]) => {
+            let at = |q: i8| usize::from(q as u8 ^ 128);
+            each(work, |a, b| p[at(a)] + q[at(b)]);
+        }
+    }
+}
+
+/// Whole lines of sums have a length that compilers know.
+#[inline(always)]
+fn each(work: &mut Fill<'_>, sum: impl Fn(i8, i8) -> i32) {
+    let Rows { channels, lanes, pitch } = work.rows;
+    for (i, sums) in work.sums.chunks_mut(lanes).enumerate() {
+        let (a, b) = (&work.a[i * pitch[0]..][..channels], &work.b[i * pitch[1]..][..channels]);
+        let mut done = 0;
+        while channels - done >= ROW {
+            let sums: &mut [i32] = &mut sums[done..done + ROW];
+            let (a, b) = (&a[done..done + ROW], &b[done..done + ROW]);
+            for c in 0..ROW {
+                sums[c] = sum(a[c], b[c]);
+            }
+            done += ROW;
+        }
+        for c in done..channels {
+            sums[c] = sum(a[c], b[c]);
+        }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::pack::Line;
 use super::portable;
-use super::requant::Style;
+use super::requant::{Requant, Style};
+use crate::op::Output;
 use std::fmt;
 
 /// Which loops run a trunk program's convolutions, linear layers and additions.
@@ -24,11 +25,13 @@ pub enum InstructionSet {
     Avx512Vnni,
     AvxVnni,
     Avx2,
+    /// With dot products.
+    Neon,
     Portable,
 }
 
 impl InstructionSet {
-    pub const ALL: [Self; 4] = [Self::Avx512Vnni, Self::AvxVnni, Self::Avx2, Self::Portable];
+    pub const ALL: [Self; 5] = [Self::Avx512Vnni, Self::AvxVnni, Self::Avx2, Self::Neon, Self::Portable];
 
     /// Those that this CPU has, widest first.
     pub fn available() -> impl Iterator<Item = Self> {
@@ -41,6 +44,7 @@ impl InstructionSet {
         {
             use super::{avx_vnni, avx2, avx512};
             let avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("popcnt")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512vl");
             match self {
@@ -52,6 +56,10 @@ impl InstructionSet {
                 _ => {}
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        if self == Self::Neon && std::arch::is_aarch64_feature_detected!("dotprod") {
+            return Some(&super::neon::TABLE);
+        }
         (self == Self::Portable).then_some(&portable::TABLE)
     }
 }
@@ -62,12 +70,22 @@ impl fmt::Display for InstructionSet {
             Self::Avx512Vnni => "avx512-vnni",
             Self::AvxVnni => "avx-vnni",
             Self::Avx2 => "avx2",
+            Self::Neon => "neon-dot",
             Self::Portable => "portable",
         })
     }
 }
 
 impl Kernels {
+    /// The instruction set behind [`Kernels::table`].
+    pub(super) fn set(self) -> Option<InstructionSet> {
+        match self {
+            Kernels::Reference => None,
+            Kernels::Auto => InstructionSet::available().find(|&set| set != InstructionSet::Portable),
+            Kernels::Only(set) => set.table().map(|_| set),
+        }
+    }
+
     pub(super) fn table(self) -> Option<&'static Table> {
         match self {
             Kernels::Reference => None,
@@ -84,20 +102,56 @@ impl Kernels {
 /// which [`InstructionSet::table`] has asked.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// What its products add to every input code: 128 where the instruction wants unsigned inputs.
-    pub input_offset: i32,
-    /// How many positions a tile of 1 to 4 lines of channels has at most.
-    pub positions: [usize; 4],
+    /// Tiles read input codes with their sign bit flipped: the instruction wants unsigned inputs.
+    pub unsigned_inputs: bool,
+    /// The sums of products of a tile.
     pub tile: unsafe fn(&mut Tile<'_>),
-    /// The sums of products of one depthwise position.
-    pub depthwise: unsafe fn(&mut Window<'_>),
+    /// Copies codes, each combined with the second operand by exclusive or.
+    pub copy: unsafe fn(&[i8], i8, &mut [i8]),
     /// Codes for a tile of sums, and how many the int8 range cut off.
     pub requantise: Option<unsafe fn(&mut Store<'_>) -> u64>,
 }
 
-/// The most positions of any tile, and the most sums.
-pub(super) const MAX_POSITIONS: usize = 16;
-pub(super) const MAX_SUMS: usize = 16 * 16;
+impl Table {
+    /// The sum of inputs as a tile reads them.
+    pub fn total(&self, inputs: &[i8]) -> i32 {
+        if self.unsigned_inputs {
+            inputs.iter().map(|&q| i32::from(q as u8)).sum()
+        } else {
+            inputs.iter().map(|&q| i32::from(q)).sum()
+        }
+    }
+
+    /// Codes for sums that share one multiplier, and how many the int8 range cut off. Sums come in
+    /// rows of `lanes`; every row but the last of `codes` is full.
+    pub fn uniform(&self, requant: &Requant, output: &Output, sums: &[i32], lanes: usize, codes: &mut [i8]) -> u64 {
+        let (Some(requantise), false) = (self.requantise, codes.is_empty()) else { return 0 };
+        let channels = codes.len().min(lanes);
+        let mut store = Store {
+            style: requant.style,
+            halved: requant.halved,
+            sums,
+            lanes,
+            channels,
+            factor: &requant.factor,
+            right: &requant.right,
+            offset: &requant.offset,
+            lo: output.clamp.lo(),
+            hi: output.clamp.hi(),
+            saturates: requant.saturates,
+            codes,
+            pitch: channels,
+        };
+        store.check();
+        // SAFETY: a table exists only where the CPU has its instructions, and the store is checked.
+        unsafe { requantise(&mut store) }
+    }
+}
+
+/// Positions of a tile: a multiple of what any instruction set holds in registers at once.
+pub(super) const POSITIONS: usize = 48;
+/// The most sums of a tile.
+pub(super) const MAX_SUMS: usize = POSITIONS * 64;
 
 /// Some output positions × 16 to 64 output channels.
 ///
@@ -111,6 +165,8 @@ pub(super) struct Tile<'a> {
     pub steps: usize,
     /// `[segment][step][line]`.
     pub weights: &'a [Line],
+    /// What is read after this tile: fetched meanwhile, where there is an instruction for it.
+    pub ahead: &'a [Line],
     /// Lines of 16 channels: 1 to 4.
     pub lines: usize,
     /// What every position's sums start from.
@@ -131,20 +187,11 @@ impl Tile<'_> {
     }
 }
 
-/// One output position of a depthwise convolution, all channels.
-pub(super) struct Window<'a> {
-    pub input: &'a [i8],
-    /// Where each tap's channels start.
-    pub taps: &'a [usize],
-    /// `[tap][channel]`.
-    pub weights: &'a [i8],
-    pub init: &'a [i32],
-    pub sums: &'a mut [i32],
-}
-
 /// A tile of sums on its way to codes.
 pub(super) struct Store<'a> {
     pub style: Style,
+    /// Every right shift is by one at least.
+    pub halved: bool,
     /// `[position][channel]`, padded to `lanes` channels.
     pub sums: &'a [i32],
     pub lanes: usize,
