@@ -14,8 +14,9 @@ use std::time::Instant;
 use trunkline::data::{self, OpenOptions};
 use trunkline::experiment::input::reals;
 use trunkline::experiment::trunk::{Trunk, Wanted};
+use trunkline::graph::EdgeId;
 use trunkline::tensor::{Shape, Tensor};
-use trunkline::trunk::{TrunkProgram, prepare};
+use trunkline::trunk::{Executor, TrunkProgram, prepare};
 
 mod peak;
 
@@ -49,7 +50,7 @@ fn text(error: impl Display) -> String {
 }
 
 /// A model file as it is; a network of the zoo with random weights, scales from one procedural image.
-fn program(model: &str) -> Result<(TrunkProgram, Shape), String> {
+fn program(model: &str) -> Result<(TrunkProgram, Shape, EdgeId), String> {
     let mut trunk = Trunk::open(model, Wanted { seed: 0, ..Wanted::default() }).map_err(text)?;
     let shape = trunk.graph.shape(trunk.graph.input);
     if !trunk.is_calibrated() {
@@ -59,7 +60,7 @@ fn program(model: &str) -> Result<(TrunkProgram, Shape), String> {
         trunk.calibrate(&images).map_err(text)?;
     }
     let program = prepare(&trunk.graph, &trunk.profile, 8).map_err(text)?;
-    Ok((program, shape))
+    Ok((program, shape, trunk.graph.output))
 }
 
 fn images(shape: Shape, batch: usize) -> Tensor<i8> {
@@ -112,7 +113,7 @@ fn main() -> Result<(), String> {
         let macs = peak::MACS * asked.threads as u64;
         return serve(&serde_json::json!({ "macs": macs }), || peak::run(asked.threads));
     }
-    let (program, shape) = program(&asked.model)?;
+    let (program, shape, output) = program(&asked.model)?;
     let macs: u64 = program.steps.iter().map(|step| step.macs().0).sum();
     let input = images(shape, asked.batch);
     let ready = serde_json::json!({
@@ -123,5 +124,8 @@ fn main() -> Result<(), String> {
     });
     // The thread that serves is one of the pool's, so that no batch waits for another to wake up.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(asked.threads).use_current_thread().build();
-    pool.map_err(text)?.install(|| serve(&ready, || program.run_all(&input).map(drop).map_err(text)))
+    pool.map_err(text)?.install(|| {
+        let mut executor = Executor::new(&program, asked.batch, &[output]).map_err(text)?;
+        serve(&ready, || executor.run(&input).map(drop).map_err(text))
+    })
 }

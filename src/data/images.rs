@@ -91,7 +91,7 @@ fn classified(tree: &Tree, argument: &Argument) -> Result<ByClass, DataError> {
 }
 
 /// The split to take, if there are any.
-fn wanted_split<'a>(argument: &'a Argument, has_splits: bool) -> Result<Option<&'a str>, DataError> {
+fn wanted_split(argument: &Argument, has_splits: bool) -> Result<Option<&str>, DataError> {
     match argument.get("split") {
         Some(split) if !SPLITS.iter().any(|(_, known)| *known == split) => {
             Err(argument.refused(format!("there is no split '{split}'; there are train, val and test")))
