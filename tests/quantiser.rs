@@ -110,8 +110,10 @@ fn agreement(float: &[Vec<f32>], frozen: &[Vec<f32>]) -> Agreement {
     found
 }
 
-/// A float model, the sample photos as it takes them, and its logits.
-fn on_photos(model: &str, how: &str) -> Option<(Trunk, Vec<Image>, Tensor<f32>, Vec<Vec<f32>>)> {
+/// A float model, the sample photos, those photos as it takes them, and its logits.
+type OnPhotos = (Trunk, Vec<Image>, Tensor<f32>, Vec<Vec<f32>>);
+
+fn on_photos(model: &str, how: &str) -> Option<OnPhotos> {
     let path = common::shared(&format!("models/{model}.onnx"))?;
     let trunk = Trunk::open(&format!("{}:normalise={how}", path.display()), Wanted::default()).unwrap();
     let shape = trunk.graph.shape(trunk.graph.input);

@@ -256,7 +256,8 @@ fn calibrate(job: &mut Job) -> Result<(), ExperimentError> {
     }
     let shape = job.trunk.graph.shape(job.trunk.graph.input);
     let reals = input::reals(&job.calibration, shape, job.trunk.preprocess)?;
-    Ok(job.trunk.calibrate(&reals)?)
+    let names: Vec<&str> = job.tasks.iter().map(|task| task.name.as_str()).collect();
+    Ok(job.trunk.calibrate_from(&reals, &names.join(", "), job.request.seed)?)
 }
 
 /// The first images of data sets, in turn: what a float trunk's scales are fixed on. To be taken

@@ -191,9 +191,14 @@ impl Trunk {
 
     /// Fixes the scales of a float network from preprocessed images.
     pub fn calibrate(&mut self, images: &Tensor<f32>) -> Result<(), TrunkError> {
+        self.calibrate_from(images, "images that the caller gave", 0)
+    }
+
+    /// The same, and remembers what the images are.
+    pub fn calibrate_from(&mut self, images: &Tensor<f32>, data: &str, seed: u64) -> Result<(), TrunkError> {
         quantise::calibrate(&mut self.graph, images, self.calibration, self.profile.maps())?;
-        let (data, method) = ("images that the caller gave".into(), self.calibration.to_string());
-        self.provenance.calibration = Some(Calibrated { data, images: images.batch, seed: 0, method });
+        let (data, method) = (data.to_string(), self.calibration.to_string());
+        self.provenance.calibration = Some(Calibrated { data, images: images.batch, seed, method });
         self.notes.push(format!("int8 scales from {} images by {}", images.batch, self.calibration));
         Ok(())
     }

@@ -7,7 +7,7 @@ use super::trunk::{Trunk, TrunkError};
 use crate::data::image::Image;
 use crate::data::{self, DataError, OpenOptions};
 use crate::model::ModelError;
-use crate::model::trunk_file::{Calibrated, Layer, TrunkFile};
+use crate::model::trunk_file::{Layer, TrunkFile};
 use crate::quantise::Calibration;
 use crate::seed;
 use crate::trunk::{TrunkProgram, prepare};
@@ -83,11 +83,7 @@ impl Trunk {
             let options = OpenOptions { limit: Some(count), seed, size: Some([shape.h, shape.w]) };
             data::open(spec, &options)?.images
         };
-        self.calibrate(&input::reals(&images, shape, self.preprocess)?)?;
-        if let Some(calibration) = &mut self.provenance.calibration {
-            *calibration = Calibrated { data: spec.into(), seed, ..calibration.clone() };
-        }
-        Ok(())
+        Ok(self.calibrate_from(&input::reals(&images, shape, self.preprocess)?, spec, seed)?)
     }
 }
 
