@@ -31,9 +31,29 @@ impl Panels {
         Self { depth, columns, data }
     }
 
+    /// Takes rows `first..first + columns` of a matrix whose rows of `depth` values lie `stride`
+    /// apart, as columns.
+    pub fn pack_transposed(weights: &[f32], depth: usize, stride: usize, first: usize, columns: usize) -> Self {
+        let mut data = vec![0.0; columns.div_ceil(COLUMNS) * depth * COLUMNS];
+        for column in 0..columns {
+            let at = (first + column) * stride;
+            let panel = &mut data[column / COLUMNS * depth * COLUMNS..];
+            for (k, &weight) in weights[at..at + depth].iter().enumerate() {
+                panel[k * COLUMNS + column % COLUMNS] = weight;
+            }
+        }
+        Self { depth, columns, data }
+    }
+
     /// For each row `a` of `depth` values: writes `columns` sums into `out`, whose rows lie `stride`
     /// apart, from its column `first` on. `bias` has a value for each column.
     pub fn multiply(&self, rows: &[f32], bias: Option<&[f32]>, out: &mut [f32], stride: usize, first: usize) {
+        #[cfg(target_arch = "x86_64")]
+        if std::is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has AVX-512F, the only requirement of the function.
+            unsafe { self.multiply_avx512(rows, bias, out, stride, first) };
+            return;
+        }
         #[cfg(target_arch = "x86_64")]
         if std::is_x86_feature_detected!("avx2") {
             // SAFETY: the processor has AVX2, the only requirement of the function.
@@ -48,6 +68,12 @@ impl Panels {
     #[target_feature(enable = "avx2")]
     fn multiply_avx2(&self, rows: &[f32], bias: Option<&[f32]>, out: &mut [f32], stride: usize, first: usize) {
         self.multiply_in::<4>(rows, bias, out, stride, first);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f")]
+    fn multiply_avx512(&self, rows: &[f32], bias: Option<&[f32]>, out: &mut [f32], stride: usize, first: usize) {
+        self.multiply_in::<8>(rows, bias, out, stride, first);
     }
 
     /// In tiles of `R` rows by one panel: the panel stays in cache while the rows go by.
@@ -111,6 +137,15 @@ pub fn rows_per_task(depth: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_packed_as_columns_are_the_transposed_matrix() {
+        let (depth, columns, total) = (5, 19, 23);
+        let rows: Vec<f32> = (0..total * 7).map(|i| i as f32).collect();
+        let transposed: Vec<f32> = (0..depth * total).map(|i| rows[i % total * 7 + i / total]).collect();
+        let one = Panels::pack_transposed(&rows, depth, 7, 3, columns);
+        assert_eq!(one.data, Panels::pack(&transposed, depth, total, 3, columns).data);
+    }
 
     #[test]
     fn every_tile_gives_the_bits_of_the_plain_sum() {
