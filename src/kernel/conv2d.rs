@@ -167,11 +167,19 @@ fn grouped(p: &Params, map: &[f32], weights: &[f32], bias: Option<&[f32]>, out: 
 pub(super) fn gather(p: &Params, map: &[f32], group: usize, range: std::ops::Range<usize>, patches: &mut Vec<f32>) {
     let (rows, columns) = p.axes();
     let width = p.group_in();
+    // The taps of a row lie side by side, unless the padding interrupts them.
+    let joined = p.groups == 1 && p.dilation_w == 1;
+    let last = p.kernel_w as usize - 1;
     patches.clear();
     for index in range {
         let (image, y, x) = pixel(index, p.out_h as usize, p.out_w as usize);
+        let whole = columns.source(x, 0).filter(|_| joined && columns.source(x, last).is_some());
         for ky in 0..p.kernel_h as usize {
             let row = rows.source(y, ky).map(|iy| (image * rows.length + iy) * columns.length);
+            if let Some((row, ix)) = row.zip(whole) {
+                patches.extend_from_slice(&map[(row + ix) * width..][..(last + 1) * width]);
+                continue;
+            }
             for kx in 0..p.kernel_w as usize {
                 match row.zip(columns.source(x, kx)) {
                     Some((row, ix)) => {

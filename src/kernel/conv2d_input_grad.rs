@@ -76,11 +76,20 @@ fn grouped(p: &Params, gradient: &[f32], weights: &[f32], out: &mut [f32]) {
 fn gather(p: &Params, gradient: &[f32], group: usize, range: std::ops::Range<usize>, patches: &mut Vec<f32>) {
     let (rows, columns) = p.axes();
     let (out_h, out_w, width) = (p.out_h as usize, p.out_w as usize, p.group_out());
+    // The taps of a row lie side by side in reverse, unless the border interrupts them.
+    let joined = p.groups == 1 && p.dilation_w == 1 && p.stride_w == 1;
+    let last = p.kernel_w as usize - 1;
     patches.clear();
     for index in range {
         let (image, y, x) = pixel(index, rows.length, columns.length);
+        let whole = columns.target(x, last, out_w).filter(|_| joined && columns.target(x, 0, out_w).is_some());
         for ky in 0..p.kernel_h as usize {
             let row = rows.target(y, ky, out_h).map(|oy| (image * out_h + oy) * out_w);
+            if let Some((row, ox)) = row.zip(whole) {
+                let taps = gradient[(row + ox) * width..][..(last + 1) * width].rchunks_exact(width);
+                taps.for_each(|tap| patches.extend_from_slice(tap));
+                continue;
+            }
             for kx in 0..p.kernel_w as usize {
                 match row.zip(columns.target(x, kx, out_w)) {
                     Some((row, ox)) => {

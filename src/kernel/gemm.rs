@@ -35,11 +35,14 @@ impl Panels {
     /// apart, as columns.
     pub fn pack_transposed(weights: &[f32], depth: usize, stride: usize, first: usize, columns: usize) -> Self {
         let mut data = vec![0.0; columns.div_ceil(COLUMNS) * depth * COLUMNS];
-        for column in 0..columns {
-            let at = (first + column) * stride;
-            let panel = &mut data[column / COLUMNS * depth * COLUMNS..];
-            for (k, &weight) in weights[at..at + depth].iter().enumerate() {
-                panel[k * COLUMNS + column % COLUMNS] = weight;
+        if depth > 0 {
+            for (i, panel) in data.chunks_exact_mut(depth * COLUMNS).enumerate() {
+                let from = first + i * COLUMNS;
+                let width = COLUMNS.min(first + columns - from);
+                let source: Vec<&[f32]> = (from..from + width).map(|c| &weights[c * stride..][..depth]).collect();
+                for (k, row) in panel.chunks_exact_mut(COLUMNS).enumerate() {
+                    row.iter_mut().zip(&source).for_each(|(to, column)| *to = column[k]);
+                }
             }
         }
         Self { depth, columns, data }
@@ -70,10 +73,46 @@ impl Panels {
         self.multiply_in::<4>(rows, bias, out, stride, first);
     }
 
+    /// In tiles of 8 rows by two panels, or one at the end.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f")]
     fn multiply_avx512(&self, rows: &[f32], bias: Option<&[f32]>, out: &mut [f32], stride: usize, first: usize) {
-        self.multiply_in::<8>(rows, bias, out, stride, first);
+        for from in (0..self.columns).step_by(2 * COLUMNS) {
+            let bias = bias.map(|b| &b[from..]);
+            let out = Columns { data: out, stride, first: first + from };
+            match self.columns - from > COLUMNS {
+                true => self.block_avx512::<2>(rows, from, bias, out),
+                false => self.block_avx512::<1>(rows, from, bias, out),
+            }
+        }
+    }
+
+    /// All rows by the `P` panels from column `from` on.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f")]
+    fn block_avx512<const P: usize>(&self, rows: &[f32], from: usize, bias: Option<&[f32]>, out: Columns) {
+        const R: usize = 8;
+        let depth = self.depth;
+        let width = (P * COLUMNS).min(self.columns - from);
+        let panels: [&[f32]; P] =
+            std::array::from_fn(|p| &self.data[(from + p * COLUMNS) * depth..][..depth * COLUMNS]);
+        let count = out.data.len() / out.stride;
+        let mut start = [[0.0; COLUMNS]; P];
+        if let Some(bias) = bias {
+            start.as_flattened_mut()[..width].copy_from_slice(&bias[..width]);
+        }
+        let mut store = |row: usize, sums: &[[f32; COLUMNS]; P]| {
+            let at = row * out.stride + out.first;
+            out.data[at..at + width].copy_from_slice(&sums.as_flattened()[..width]);
+        };
+        let whole = count - count % R;
+        for row in (0..whole).step_by(R) {
+            let rows: [&[f32]; R] = std::array::from_fn(|r| &rows[(row + r) * depth..][..depth]);
+            tile_avx512(rows, panels, &start).iter().enumerate().for_each(|(r, sums)| store(row + r, sums));
+        }
+        for row in whole..count {
+            store(row, &tile_avx512([&rows[row * depth..][..depth]], panels, &start)[0]);
+        }
     }
 
     /// In tiles of `R` rows by one panel: the panel stays in cache while the rows go by.
@@ -113,6 +152,46 @@ impl Panels {
     }
 }
 
+/// Where a block of columns of a row-major matrix is written.
+#[cfg(target_arch = "x86_64")]
+struct Columns<'a> {
+    data: &'a mut [f32],
+    stride: usize,
+    first: usize,
+}
+
+/// The tile with registers named by hand: what the compiler makes of [`tile`] uses half of them.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn tile_avx512<const R: usize, const P: usize>(
+    rows: [&[f32]; R],
+    panels: [&[f32]; P],
+    start: &[[f32; COLUMNS]; P],
+) -> [[[f32; COLUMNS]; P]; R] {
+    use std::arch::x86_64::*;
+    // SAFETY: the array holds 16 values.
+    let load = |values: &[f32; COLUMNS]| unsafe { _mm512_loadu_ps(values.as_ptr()) };
+    let mut sums = [start.each_ref().map(load); R];
+    let panels = panels.map(|p| p.as_chunks::<COLUMNS>().0);
+    let depth = panels[0].len();
+    let (panels, rows) = (panels.map(|p| &p[..depth]), rows.map(|r| &r[..depth]));
+    for k in 0..depth {
+        let weights: [__m512; P] = std::array::from_fn(|p| load(&panels[p][k]));
+        for r in 0..R {
+            let x = _mm512_set1_ps(rows[r][k]);
+            for p in 0..P {
+                sums[r][p] = _mm512_add_ps(sums[r][p], _mm512_mul_ps(x, weights[p]));
+            }
+        }
+    }
+    let mut out = [[[0.0; COLUMNS]; P]; R];
+    for (out, sum) in out.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+        // SAFETY: the array holds 16 values.
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), *sum) };
+    }
+    out
+}
+
 #[inline(always)]
 fn tile<const R: usize>(rows: [&[f32]; R], panel: &[f32], start: &[f32; COLUMNS]) -> [[f32; COLUMNS]; R] {
     let mut sums = [*start; R];
@@ -149,7 +228,7 @@ mod tests {
 
     #[test]
     fn every_tile_gives_the_bits_of_the_plain_sum() {
-        let (rows, depth, columns, total) = (7, 13, 21, 30);
+        let (rows, depth, columns, total) = (19, 13, 37, 46);
         let a: Vec<f32> = (0..rows * depth).map(|i| (i as f32 * 0.37).sin()).collect();
         let w: Vec<f32> = (0..depth * total).map(|i| (i as f32 * 0.73).cos()).collect();
         let bias: Vec<f32> = (0..columns).map(|i| i as f32 * 0.1).collect();

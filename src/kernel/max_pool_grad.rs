@@ -37,7 +37,7 @@ pub fn twin(p: &Params, inputs: &[&[u32]], out: &mut [u32]) {
     let (rows, columns) = axes(p);
     let (out_h, out_w, c) = (p.out_h as usize, p.out_w as usize, p.channels as usize);
     let per_word = (32 / bits) as usize;
-    let index = |at: usize| inputs[1][at / per_word] >> (at % per_word) as u32 * bits & ((1 << bits) - 1);
+    let index = |at: usize| (inputs[1][at / per_word] >> ((at % per_word) as u32 * bits)) & ((1 << bits) - 1);
     floats_mut(out).par_chunks_mut(columns.length * c).enumerate().for_each(|(i, out)| {
         let (image, y) = (i / rows.length, i % rows.length);
         for (x, out) in out.chunks_exact_mut(c).enumerate() {

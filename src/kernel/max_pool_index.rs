@@ -51,7 +51,7 @@ pub fn twin(p: &Params, inputs: &[&[u32]], out: &mut [u32]) {
     out.par_chunks_mut(TASK_WORDS).enumerate().for_each(|(task, out)| {
         for (word, out) in out.iter_mut().enumerate() {
             let first = (task * TASK_WORDS + word) * per_word;
-            let index = |i: usize| chosen(p, map, i) << (i - first) as u32 * bits;
+            let index = |i: usize| chosen(p, map, i) << ((i - first) as u32 * bits);
             *out = (first..(first + per_word).min(total)).map(index).fold(0, |w, i| w | i);
         }
     });

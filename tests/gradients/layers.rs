@@ -49,6 +49,15 @@ fn activations() {
 }
 
 #[test]
+fn a_wrong_gradient_is_caught() {
+    let definition = |v: &[Vec<f64>]| v[0].iter().map(|&x| x.tanh()).collect();
+    let p = activation::Params::new(1, 30, Activation::Tanh);
+    let case = Case::new(&definition, &[random(1, 30)], &[activation::call(p, A, Y)]);
+    // From the input instead of the output.
+    assert!(case.fault(0, &[activation_grad::call(p, A, G, DX)], DX).is_some());
+}
+
+#[test]
 fn products_of_maps() {
     let a = Shape::new(3, 2, 11);
     let (pixels, channels) = (a.pixels(), a.c);
