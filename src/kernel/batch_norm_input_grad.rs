@@ -66,33 +66,22 @@ pub fn output_words(p: &Params) -> usize {
     p.batch as usize * p.image()
 }
 
-/// What one channel needs: `scale * (g - shift - (x - mean) * slope)`.
-struct Channel {
-    mean: f32,
-    scale: f32,
-    slope: f32,
-    shift: f32,
-}
-
 pub fn twin(p: &Params, inputs: &[&[u32]], out: &mut [u32]) {
     let [gradient, map, moments, gamma, d_gamma, d_beta] = [0, 1, 2, 3, 4, 5].map(|i| floats(inputs[i]));
     let c = p.channels as usize;
     let n = p.values as f32;
     let inverse = inverse_deviations(moments, p.epsilon);
-    let channel = |i: usize| Channel {
-        mean: moments[i],
-        scale: gamma[i] * inverse[i],
-        slope: inverse[i] * (d_gamma[i] / n),
-        shift: d_beta[i] / n,
-    };
-    let channels: Vec<Channel> = (0..c).map(channel).collect();
+    let mean = &moments[..c];
+    let scale: Vec<f32> = (0..c).map(|i| gamma[i] * inverse[i]).collect();
+    let slope: Vec<f32> = (0..c).map(|i| inverse[i] * (d_gamma[i] / n)).collect();
+    let shift: Vec<f32> = d_beta.iter().map(|d| d / n).collect();
     let pair = gradient.par_chunks(p.image()).zip(map.par_chunks(p.image()));
     floats_mut(out).par_chunks_mut(p.image()).zip(pair).for_each(|(out, (gradient, map))| {
         let pixels = gradient.chunks_exact(c).zip(map.chunks_exact(c));
         for (out, (gradient, map)) in out.chunks_exact_mut(c).zip(pixels) {
-            let values = gradient.iter().zip(map).zip(&channels);
-            out.iter_mut().zip(values).for_each(|(y, ((g, x), k))| {
-                *y = k.scale * (g - k.shift - (x - k.mean) * k.slope);
+            let values = gradient.iter().zip(map).zip(mean.iter().zip(&scale).zip(slope.iter().zip(&shift)));
+            out.iter_mut().zip(values).for_each(|(y, ((g, x), ((mean, scale), (slope, shift))))| {
+                *y = scale * (g - shift - (x - mean) * slope);
             });
         }
     });

@@ -4,8 +4,7 @@
 //! data set and the position (`philox`), so it is made again instead of being kept, and neither thread
 //! nor micro-batch enters it. Every device drops the same elements.
 
-use super::philox::philox;
-use super::{Bindings, BufferId, Cell, Kernel, KernelCall, Tolerance, floats, floats_mut, params, size};
+use super::{Bindings, BufferId, Cell, Kernel, KernelCall, Tolerance, floats, floats_mut, params, philox, size};
 use rayon::prelude::*;
 
 params::params! {
@@ -85,9 +84,9 @@ pub fn output_words(p: &Params) -> usize {
 fn mask(p: &Params, image: u32, mask: &mut Vec<f32>) {
     mask.clear();
     let key = [p.seed_low, p.seed_high];
-    for counter in 0..p.positions.div_ceil(4) {
-        let words = philox([counter, image, p.step, p.tensor], key);
-        mask.extend(words.map(|w| if w < p.threshold { 0.0 } else { p.scale }));
+    for counter in (0..p.positions.div_ceil(4)).step_by(philox::MANY) {
+        let words = philox::philox(counter, [image, p.step, p.tensor], key);
+        mask.extend(words.as_flattened().iter().map(|&w| if w < p.threshold { 0.0 } else { p.scale }));
     }
     mask.truncate(p.positions as usize);
 }

@@ -2,7 +2,7 @@
 //! `g` where the bit is 1, `slope * g` elsewhere (exactly 0 for a clamp).
 
 use super::activation::{self, mode};
-use super::{Bindings, BufferId, Cell, Kernel, KernelCall, TASK_ELEMENTS, Tolerance, floats, floats_mut, params};
+use super::{Bindings, BufferId, Cell, Kernel, KernelCall, TASK_ELEMENTS, Tolerance, params};
 use crate::op;
 use rayon::prelude::*;
 
@@ -47,13 +47,23 @@ pub fn output_words(p: &Params) -> usize {
 }
 
 pub fn twin(p: &Params, inputs: &[&[u32]], out: &mut [u32]) {
-    let (gradient, slope) = (floats(inputs[0]).par_chunks(TASK_ELEMENTS), p.slope);
-    let bits = inputs[1].par_chunks(TASK_ELEMENTS / 32);
-    floats_mut(out).par_chunks_mut(TASK_ELEMENTS).zip(gradient).zip(bits).for_each(|((out, gradient), bits)| {
-        for ((out, gradient), word) in out.chunks_mut(32).zip(gradient.chunks(32)).zip(bits) {
-            for (i, (y, g)) in out.iter_mut().zip(gradient).enumerate() {
-                let blocked = if slope == 0.0 { 0.0 } else { slope * g };
-                *y = if word >> i & 1 == 1 { *g } else { blocked };
+    let slope = p.slope;
+    if slope == 0.0 {
+        select(inputs, out, |_| 0);
+    } else {
+        select(inputs, out, |gradient| (slope * f32::from_bits(gradient)).to_bits());
+    }
+}
+
+/// The gradient where its bit is 1, else what `blocked` makes of it.
+fn select(inputs: &[&[u32]], out: &mut [u32], blocked: impl Fn(u32) -> u32 + Sync) {
+    let chunks = inputs[0].par_chunks(TASK_ELEMENTS).zip(inputs[1].par_chunks(TASK_ELEMENTS / 32));
+    out.par_chunks_mut(TASK_ELEMENTS).zip(chunks).for_each(|(out, (gradient, bits))| {
+        for ((out, gradient), &word) in out.chunks_mut(32).zip(gradient.chunks(32)).zip(bits) {
+            for (i, (y, &g)) in out.iter_mut().zip(gradient).enumerate() {
+                // All ones where the gradient passes: no branch, so that the loop vectorises.
+                let passes = ((word >> i) & 1).wrapping_neg();
+                *y = (g & passes) | (blocked(g) & !passes);
             }
         }
     });
@@ -61,6 +71,7 @@ pub fn twin(p: &Params, inputs: &[&[u32]], out: &mut [u32]) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::floats;
     use super::*;
 
     #[test]
