@@ -60,11 +60,10 @@ fn select(inputs: &[&[u32]], out: &mut [u32], blocked: impl Fn(u32) -> u32 + Syn
     let chunks = inputs[0].par_chunks(TASK_ELEMENTS).zip(inputs[1].par_chunks(TASK_ELEMENTS / 32));
     out.par_chunks_mut(TASK_ELEMENTS).zip(chunks).for_each(|(out, (gradient, bits))| {
         for ((out, gradient), &word) in out.chunks_mut(32).zip(gradient.chunks(32)).zip(bits) {
-            for (i, (y, &g)) in out.iter_mut().zip(gradient).enumerate() {
-                // All ones where the gradient passes: no branch, so that the loop vectorises.
-                let passes = ((word >> i) & 1).wrapping_neg();
-                *y = (g & passes) | (blocked(g) & !passes);
-            }
+            // All ones where the gradient passes: no branches, so that the loops vectorise.
+            let passes: [u32; 32] = std::array::from_fn(|i| u32::from(word & (1 << i) != 0).wrapping_neg());
+            let pairs = gradient.iter().zip(&passes);
+            out.iter_mut().zip(pairs).for_each(|(y, (&g, pass))| *y = (g & pass) | (blocked(g) & !pass));
         }
     });
 }
