@@ -1,6 +1,9 @@
 //! Every kernel on every GPU of this machine, lavapipe included, against its twin: from equal
 //! inputs, within the tolerance that the kernel declares.
 
+#[path = "parity/backward.rs"]
+mod backward;
+
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeSet;
@@ -25,21 +28,25 @@ fn gpus() -> Vec<Box<dyn Device>> {
     names.iter().map(open).collect()
 }
 
-/// Buffers 0, 1, 2 are inputs and 3 the output in every call below.
+/// Buffer 3 is the output in every call below, the others are inputs.
 const A: BufferId = BufferId(0);
 const B: BufferId = BufferId(1);
 const C: BufferId = BufferId(2);
 const OUT: BufferId = BufferId(3);
+const D: BufferId = BufferId(4);
+const E: BufferId = BufferId(5);
+const F: BufferId = BufferId(6);
 
-/// The words of buffers A, B, C and OUT before a call.
-type Memory = [Vec<u32>; 4];
+/// The words of the buffers before a call.
+type Memory = Vec<Vec<u32>>;
 
 /// Random contents for what a call reads, and for its output, which some kernels write in part.
 fn memory(call: &KernelCall, seed: u64) -> Memory {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut memory = Memory::default();
-    let cells = call.kernel.bindings().inputs;
-    for ((&id, words), &cell) in call.inputs.iter().zip(call.input_words()).zip(cells) {
+    let mut memory = vec![vec![]; 7];
+    let Bindings { inputs, output } = call.kernel.bindings();
+    let read = call.inputs.iter().zip(call.input_words()).zip(inputs);
+    for ((&id, words), &cell) in read.chain([((&OUT, call.output_words()), &output)]) {
         let buffer = &mut memory[id.0 as usize];
         while buffer.len() < words {
             buffer.push(match cell {
@@ -48,12 +55,31 @@ fn memory(call: &KernelCall, seed: u64) -> Memory {
             });
         }
     }
-    memory[OUT.0 as usize] = (0..call.output_words()).map(|_| rng.random()).collect();
+    make_sensible(call, &mut memory);
     memory
 }
 
+/// Bounds what may not be just any value: labels, variances, sums of squares.
+fn make_sensible(call: &KernelCall, memory: &mut Memory) {
+    let mut positive = |id: BufferId, from: usize| {
+        memory[id.0 as usize][from..].iter_mut().for_each(|word| *word &= 0x7fff_ffff);
+    };
+    match call.kernel {
+        Kernel::BatchNorm => positive(B, call.input_words()[1] / 2),
+        Kernel::BatchNormScaleGrad | Kernel::BatchNormInputGrad => positive(C, call.input_words()[2] / 2),
+        Kernel::AdamStep => positive(B, 0),
+        Kernel::ClipFactor => positive(A, 0),
+        Kernel::CrossEntropy | Kernel::CrossEntropyGrad => {
+            // One beyond the last class too.
+            let classes = (call.input_words()[0] / call.input_words()[1]) as u32;
+            memory[B.0 as usize].iter_mut().for_each(|label| *label %= classes + 1);
+        }
+        _ => {}
+    }
+}
+
 /// What a twin makes of the memory.
-fn expected(call: &KernelCall, memory: &Memory, twin: Twin) -> Vec<u32> {
+fn expected(call: &KernelCall, memory: &[Vec<u32>], twin: Twin) -> Vec<u32> {
     let words = call.input_words();
     let inputs: Vec<&[u32]> = call.inputs.iter().zip(words).map(|(id, n)| &memory[id.0 as usize][..n]).collect();
     let mut out = memory[OUT.0 as usize].clone();
@@ -67,13 +93,13 @@ fn right_twin(kernel: Kernel, params: &[u32], inputs: &[&[u32]], out: &mut [u32]
     kernel.twin(params, inputs, out);
 }
 
-fn specs(memory: &Memory) -> Vec<BufferSpec> {
-    let names = ["a", "b", "c", "out"];
+fn specs(memory: &[Vec<u32>]) -> Vec<BufferSpec> {
+    let names = ["a", "b", "c", "out", "d", "e", "f"];
     let spec = |(name, words): (&str, &Vec<u32>)| BufferSpec { name: name.into(), words: words.len(), constant: None };
     names.into_iter().zip(memory).map(spec).collect()
 }
 
-fn write_all(device: &mut dyn Device, slot: usize, memory: &Memory) {
+fn write_all(device: &mut dyn Device, slot: usize, memory: &[Vec<u32>]) {
     for (id, words) in memory.iter().enumerate() {
         device.write(slot, BufferId(id as u32), words).unwrap();
     }
@@ -200,7 +226,7 @@ fn spatial_cases() -> Vec<KernelCall> {
 }
 
 fn cases() -> Vec<KernelCall> {
-    [conv_cases(), elementwise_cases(), spatial_cases()].concat()
+    [conv_cases(), elementwise_cases(), spatial_cases(), backward::cases()].concat()
 }
 
 #[test]
@@ -255,6 +281,11 @@ fn plausibly_wrong_twin(kernel: Kernel, params: &[u32], inputs: &[&[u32]], out: 
     let mut inputs: Vec<Vec<u32>> = inputs.iter().map(|i| i.to_vec()).collect();
     match kernel {
         Kernel::Conv2d | Kernel::Linear => inputs[1].reverse(),
+        // Sums over everything, in which no order shows.
+        Kernel::SumSquares | Kernel::ClipFactor | Kernel::Scale => {
+            let half = inputs[0].len().div_ceil(2);
+            inputs[0][..half].fill(0);
+        }
         _ => inputs[0].rotate_left(1),
     }
     kernel.twin(params, &inputs.iter().map(Vec::as_slice).collect::<Vec<_>>(), out);
@@ -296,7 +327,7 @@ fn hard_values(count: usize) -> Vec<u32> {
     values
 }
 
-fn run_once(device: &mut dyn Device, call: &KernelCall, memory: &Memory) -> Vec<u32> {
+fn run_once(device: &mut dyn Device, call: &KernelCall, memory: &[Vec<u32>]) -> Vec<u32> {
     device.prepare(&specs(memory), 1).unwrap();
     write_all(device, 0, memory);
     device.run(0, std::slice::from_ref(call)).unwrap();
@@ -362,7 +393,10 @@ fn grids_fold_at_the_limit_of_workgroups() {
             let call = add::call(add::Params::new(1, elements), A, B, OUT);
             assert_eq!(compare(&mut *device, &call, right_twin), Ok(()), "{elements} elements");
         }
-        // A kernel that finds its tile by workgroup: 65,537 of them, one channel in eight to spare.
+        // Kernels that find their tile by workgroup.
+        let call = channel_sum::call(channel_sum::Params::new(65_537, 3, 1), A, OUT);
+        assert_eq!(compare(&mut *device, &call, right_twin), Ok(()));
+        // 65,537 of them, one channel in eight to spare.
         let narrow = op::Conv2d { groups: 1, ..op::Conv2d::square(1, 8, 2, 1, 0) };
         let call = conv(1, Shape::new(257, 257, 1), narrow, false);
         assert_eq!(compare(&mut *device, &call, right_twin), Ok(()));

@@ -56,7 +56,7 @@ impl Params {
         }
     }
 
-    fn pixels(&self) -> usize {
+    pub(super) fn pixels(&self) -> usize {
         self.batch as usize * self.out_h as usize * self.out_w as usize
     }
 }
@@ -109,7 +109,7 @@ pub fn twin(p: &Params, inputs: &[&[u32]], out: &mut [u32]) {
 }
 
 /// The input pixels under output pixels `range`, one after the other.
-fn gather(p: &Params, map: &[f32], range: std::ops::Range<usize>, rows: &mut Vec<f32>) {
+pub(super) fn gather(p: &Params, map: &[f32], range: std::ops::Range<usize>, rows: &mut Vec<f32>) {
     let in_c = p.in_c as usize;
     rows.clear();
     for index in range {

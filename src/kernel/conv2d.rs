@@ -67,22 +67,25 @@ impl Params {
         }
     }
 
-    fn pixels(&self) -> usize {
+    pub(super) fn pixels(&self) -> usize {
         self.batch as usize * self.out_h as usize * self.out_w as usize
     }
-    fn taps(&self) -> usize {
+    pub(super) fn taps(&self) -> usize {
         self.kernel_h as usize * self.kernel_w as usize
     }
-    fn group_in(&self) -> usize {
+    pub(super) fn group_in(&self) -> usize {
         (self.in_c / self.groups) as usize
     }
-    fn group_out(&self) -> usize {
+    pub(super) fn group_out(&self) -> usize {
         (self.out_c / self.groups) as usize
     }
-    fn depth(&self) -> usize {
+    pub(super) fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.group_in() == 1 && self.group_out() == 1
+    }
+    pub(super) fn depth(&self) -> usize {
         self.taps() * self.group_in()
     }
-    fn axes(&self) -> (Axis, Axis) {
+    pub(super) fn axes(&self) -> (Axis, Axis) {
         let axis = |length, stride, dilation, pad| Axis {
             length: length as usize,
             stride: stride as usize,
@@ -138,7 +141,7 @@ pub fn twin(p: &Params, inputs: &[&[u32]], out: &mut [u32]) {
     let (map, weights) = (floats(inputs[0]), floats(inputs[1]));
     let bias = (p.has_bias == 1).then(|| floats(inputs[2]));
     let out = floats_mut(out);
-    if p.groups > 1 && p.group_in() == 1 && p.group_out() == 1 {
+    if p.is_depthwise() {
         depthwise(p, map, weights, bias, out);
     } else {
         grouped(p, map, weights, bias, out);
@@ -161,14 +164,22 @@ fn grouped(p: &Params, map: &[f32], weights: &[f32], bias: Option<&[f32]>, out: 
 }
 
 /// The patches under output pixels `range`, each `[kh][kw][in / groups]`, zeros in the padding.
-fn gather(p: &Params, map: &[f32], group: usize, range: std::ops::Range<usize>, patches: &mut Vec<f32>) {
+pub(super) fn gather(p: &Params, map: &[f32], group: usize, range: std::ops::Range<usize>, patches: &mut Vec<f32>) {
     let (rows, columns) = p.axes();
     let width = p.group_in();
+    // The taps of a row lie side by side, unless the padding interrupts them.
+    let joined = p.groups == 1 && p.dilation_w == 1;
+    let last = p.kernel_w as usize - 1;
     patches.clear();
     for index in range {
         let (image, y, x) = pixel(index, p.out_h as usize, p.out_w as usize);
+        let whole = columns.source(x, 0).filter(|_| joined && columns.source(x, last).is_some());
         for ky in 0..p.kernel_h as usize {
             let row = rows.source(y, ky).map(|iy| (image * rows.length + iy) * columns.length);
+            if let Some((row, ix)) = row.zip(whole) {
+                patches.extend_from_slice(&map[(row + ix) * width..][..(last + 1) * width]);
+                continue;
+            }
             for kx in 0..p.kernel_w as usize {
                 match row.zip(columns.source(x, kx)) {
                     Some((row, ix)) => {

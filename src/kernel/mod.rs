@@ -7,25 +7,64 @@
 //!
 //! To add a kernel: the two files, its `pub mod` line, and its line in the list below.
 
+pub mod accumulate;
 pub mod activation;
+pub mod activation_grad;
+pub mod adam_moment;
+pub mod adam_step;
 pub mod add;
 pub mod affine;
 pub mod avg_pool;
+pub mod avg_pool_grad;
+pub mod batch_norm;
+pub mod batch_norm_input_grad;
+pub mod batch_norm_scale_grad;
+pub mod channel_moments;
 pub mod channel_pool;
+pub mod channel_pool_grad;
+pub mod channel_sum;
+pub mod clip_factor;
 pub mod codes;
+pub mod combine_moments;
 pub mod concat;
 pub mod conv1x1;
+pub mod conv1x1_input_grad;
+pub mod conv1x1_weight_grad;
 pub mod conv2d;
+pub mod conv2d_input_grad;
+pub mod conv2d_weight_grad;
+pub mod crop;
+pub mod cross_entropy;
+pub mod cross_entropy_grad;
 pub mod dequantise;
+pub mod dot_channels;
+pub mod dot_positions;
+pub mod dropout;
 mod gemm;
 pub mod global_mean;
+pub mod global_mean_grad;
+mod lanes;
 pub mod linear;
+pub mod linear_weight_grad;
+pub mod mask_grad;
 pub mod max_pool;
+pub mod max_pool_grad;
+pub mod max_pool_index;
 pub mod mul;
+mod outer;
 pub mod pad;
 mod params;
+pub mod pass_mask;
+mod philox;
 pub mod requantise;
+pub mod running_stats;
+pub mod scale;
+pub mod sgd_step;
+pub mod sgd_velocity;
 pub mod softmax;
+pub mod softmax_grad;
+pub mod sum_rows;
+pub mod sum_squares;
 mod tolerance;
 pub mod transpose;
 pub mod upsample;
@@ -55,6 +94,9 @@ impl Cell {
 }
 
 /// The buffers of a kernel: its inputs are `in0`, `in1`, … and its output is `out` in the shader.
+///
+/// A kernel may read its output: optimisers update it in place, sums continue from it. What needs two
+/// outputs is two kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bindings {
     pub inputs: &'static [Cell],
@@ -78,12 +120,17 @@ impl KernelCall {
         self
     }
 
-    /// Multiply-accumulates that the call does, from its own parameters.
+    /// Multiply-accumulates that the call does, from its own parameters; a gradient's are its forward kernel's.
     pub fn macs(&self) -> u64 {
         match self.kernel {
-            Kernel::Conv2d => conv2d::macs(&conv2d::Params::from_words(&self.params)),
-            Kernel::Conv1x1 => conv1x1::macs(&conv1x1::Params::from_words(&self.params)),
+            Kernel::Conv2d | Kernel::Conv2dInputGrad | Kernel::Conv2dWeightGrad => {
+                conv2d::macs(&conv2d::Params::from_words(&self.params))
+            }
+            Kernel::Conv1x1 | Kernel::Conv1x1InputGrad | Kernel::Conv1x1WeightGrad => {
+                conv1x1::macs(&conv1x1::Params::from_words(&self.params))
+            }
             Kernel::Linear => linear::macs(&linear::Params::from_words(&self.params)),
+            Kernel::LinearWeightGrad => linear_weight_grad::macs(&linear_weight_grad::Params::from_words(&self.params)),
             _ => 0,
         }
     }
@@ -123,6 +170,14 @@ fn flat_index(id: vec3<u32>, groups: vec3<u32>) -> u32 {
 }
 ";
 
+/// What several shaders share, by the function that they call of it.
+const SNIPPETS: [(&str, &str); 4] = [
+    ("workgroup_sum(", include_str!("../../shaders/common/workgroup_sum.wgsl")),
+    ("index_bits(", include_str!("../../shaders/common/index_bits.wgsl")),
+    ("sum_lanes(", include_str!("../../shaders/common/lanes.wgsl")),
+    ("philox(", include_str!("../../shaders/common/philox.wgsl")),
+];
+
 fn shader(bindings: Bindings, params: &str, body: &str) -> String {
     let mut text = String::new();
     for (i, cell) in bindings.inputs.iter().enumerate() {
@@ -132,7 +187,13 @@ fn shader(bindings: Bindings, params: &str, body: &str) -> String {
     text += &format!("@group(0) @binding({n}) var<storage, read_write> out: array<{}>;\n", bindings.output.wgsl());
     text += params;
     text += &format!("@group(0) @binding({}) var<uniform> p: Params;\n", n + 1);
-    text + SHADER_COMMON + body
+    text += SHADER_COMMON;
+    for (function, snippet) in SNIPPETS {
+        if body.contains(function) {
+            text += snippet;
+        }
+    }
+    text + body
 }
 
 /// The list of kernels: makes the enum and sends each of its functions to the module of that name.
@@ -229,6 +290,69 @@ kernels! {
     Dequantise => dequantise,
     /// f32 to packed codes.
     Requantise => requantise,
+    /// Input gradient of a 1×1 convolution or a fully connected layer.
+    Conv1x1InputGrad => conv1x1_input_grad,
+    /// Weight gradient of a 1×1 convolution, in parts.
+    Conv1x1WeightGrad => conv1x1_weight_grad,
+    /// Input gradient of any convolution.
+    Conv2dInputGrad => conv2d_input_grad,
+    /// Weight gradient of any convolution, in parts.
+    Conv2dWeightGrad => conv2d_weight_grad,
+    /// Weight gradient of a fully connected layer.
+    LinearWeightGrad => linear_weight_grad,
+    /// Sum over the positions of an image.
+    ChannelSum => channel_sum,
+    /// Adds up parts in order.
+    SumRows => sum_rows,
+    /// Softmax cross-entropy and hit of each image.
+    CrossEntropy => cross_entropy,
+    CrossEntropyGrad => cross_entropy_grad,
+    /// Which elements a clamp passes, one bit each.
+    PassMask => pass_mask,
+    /// Gradient of a clamp or leaky ReLU, from bits.
+    MaskGrad => mask_grad,
+    /// Gradient of an elementwise function.
+    ActivationGrad => activation_grad,
+    /// Sum over channels of a product.
+    DotChannels => dot_channels,
+    /// Sum over positions of a product.
+    DotPositions => dot_positions,
+    /// Mean and variance by image and channel.
+    ChannelMoments => channel_moments,
+    /// Mean and variance of a batch.
+    CombineMoments => combine_moments,
+    RunningStats => running_stats,
+    /// Batch norm by given statistics.
+    BatchNorm => batch_norm,
+    /// Gradient of gamma by image.
+    BatchNormScaleGrad => batch_norm_scale_grad,
+    /// Input gradient of a batch norm by the statistics of its batch.
+    BatchNormInputGrad => batch_norm_input_grad,
+    ChannelPoolGrad => channel_pool_grad,
+    AvgPoolGrad => avg_pool_grad,
+    /// Which position of its window a maximum pooling chose.
+    MaxPoolIndex => max_pool_index,
+    MaxPoolGrad => max_pool_grad,
+    GlobalMeanGrad => global_mean_grad,
+    /// A window of a map: the gradient of padding and of concatenation.
+    Crop => crop,
+    SoftmaxGrad => softmax_grad,
+    SgdVelocity => sgd_velocity,
+    /// A step of stochastic gradient descent.
+    SgdStep => sgd_step,
+    AdamMoment => adam_moment,
+    /// A step of Adam or AdamW.
+    AdamStep => adam_step,
+    /// Parts of a norm.
+    SumSquares => sum_squares,
+    /// Factor that clips gradients to a norm.
+    ClipFactor => clip_factor,
+    /// Multiplies by one value, in place.
+    Scale => scale,
+    /// Adds in place.
+    Accumulate => accumulate,
+    /// Dropout of elements or channels, and its gradient.
+    Dropout => dropout,
 }
 
 /// Elements that one rayon task of a cheap twin handles: enough to hide the hand-over.
