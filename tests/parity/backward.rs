@@ -68,8 +68,10 @@ fn sums() -> Vec<KernelCall> {
 fn elementwise() -> Vec<KernelCall> {
     use op::Activation::*;
     let mut calls = Vec::new();
-    let smooth = [Sigmoid { gain: 1.0 }, Sigmoid { gain: 2.0 }, Tanh, HardSwish, op::Activation::HARD_SIGMOID];
-    for activation in [Relu, Relu6, ReluN1To1, LeakyRelu { slope: 0.1 }].into_iter().chain(smooth) {
+    let smooth = [Sigmoid { gain: 1.0 }, Sigmoid { gain: 2.0 }, Tanh, HardSwish];
+    for activation in
+        [op::Activation::HARD_SIGMOID, Relu, Relu6, ReluN1To1, LeakyRelu { slope: 0.1 }].into_iter().chain(smooth)
+    {
         calls.push(activation_grad::call(activation_grad::Params::new(3, 77, activation), A, B, OUT));
         if let Some(p) = pass_mask::Params::new(3, 77, activation) {
             calls.push(pass_mask::call(p, A, OUT));
