@@ -33,7 +33,7 @@ enum Paper {
 #[derive(Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Account {
-    /// The frozen network: a .tflite or float .onnx file, or a network of the zoo such as resnet26
+    /// The frozen network: a .tflite or .onnx file, or a network of the zoo such as resnet26
     #[arg(long, value_name = "FILE|ZOO", default_value = "resnet26", long_help = values::trunk_help())]
     trunk: String,
     /// Schemes: NAME[:key=value,…] separated by commas, or all

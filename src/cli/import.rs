@@ -17,7 +17,7 @@ use std::path::PathBuf;
 #[derive(Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Import {
-    /// The model: a .tflite or float .onnx file, a trunk file, or a network of the zoo
+    /// The model: a .tflite or .onnx file, a trunk file, or a network of the zoo
     #[arg(value_name = "FILE|ZOO", long_help = values::trunk_help())]
     trunk: String,
     /// The trunk file to write (.safetensors), whole or not at all

@@ -17,7 +17,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 #[derive(Args)]
 #[command(allow_negative_numbers = true)] // So that `--seed -1` is a wrong seed and not an unknown flag.
 pub struct Run {
-    /// The frozen network: a .tflite or float .onnx file, or a network of the zoo such as resnet26
+    /// The frozen network: a .tflite or .onnx file, or a network of the zoo such as resnet26
     #[arg(long, value_name = "FILE|ZOO", default_value = "resnet26", long_help = values::trunk_help())]
     trunk: String,
     /// How to adapt it: NAME[:key=value,…]

@@ -92,7 +92,10 @@ pub fn trunk_help() -> String {
     let file = ("FILE.tflite".to_string(), "an int8 or uint8 TFLite model".to_string());
     let own = ("FILE.safetensors".to_string(), "a trunk file that `trunkline import` wrote".to_string());
     let onnx = "FILE.onnx[:normalise=imagenet|centred|signed|unit]".to_string();
-    let onnx = (onnx, "a float ONNX model, quantised by us on the first images".to_string());
+    let onnx = (
+        onnx,
+        "an ONNX model: quantised (QDQ, QOperator), or float and quantised by us on the first images".to_string(),
+    );
     listed(
         "The frozen network: a model file, or a network of the zoo with random weights",
         [file, onnx, own].into_iter().chain(networks),

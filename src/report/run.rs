@@ -8,8 +8,9 @@ use crate::units::Phase;
 
 /// A run, section by section.
 pub fn sections(report: &RunReport) -> Vec<Section> {
-    let mut sections = vec![outcome(report), events(report)];
+    let mut sections = vec![outcome(report)];
     sections.extend(account_sections(&report.account));
+    sections.push(events(report));
     sections
 }
 
@@ -118,13 +119,19 @@ fn outcome(report: &RunReport) -> Section {
     section
 }
 
-/// The layers in which something was cut off.
+/// Layers that the table of events shows; the machine-readable forms have all.
+const MOST_LAYERS: usize = 8;
+
+/// The layers in which something was cut off, most first.
 fn events(report: &RunReport) -> Section {
     let columns = ["layer", "operation", "outputs", "saturated codes", "%", "accumulator overflows", "%"];
     let mut section = Section::new("data-dependent events by trunk layer", &columns);
     let share = |n: u64, all: u64| format!("{:.4}", 100.0 * n as f64 / all.max(1) as f64);
-    let eventful = report.layer_events.iter().filter(|l| l.saturations + l.overflows > 0);
-    for l in eventful.clone() {
+    let mut eventful: Vec<_> = report.layer_events.iter().filter(|l| l.saturations + l.overflows > 0).collect();
+    let found = eventful.len();
+    // Overflows break a network, saturations bend it; equal layers stay in the network's order.
+    eventful.sort_by_key(|l| std::cmp::Reverse((l.overflows, l.saturations)));
+    for l in eventful.iter().take(MOST_LAYERS) {
         section.row([
             l.layer.clone(),
             l.op.to_string(),
@@ -135,8 +142,9 @@ fn events(report: &RunReport) -> Section {
             share(l.overflows, l.outputs),
         ]);
     }
-    let (all, listed) = (report.layer_events.len(), eventful.count());
-    section.note(format!("{listed} of {all} layers; an activation's own bounds are no saturation"));
+    let (all, listed) = (report.layer_events.len(), found.min(MOST_LAYERS));
+    section.note(format!("{listed} of {found} layers with events, of {all}; --format json has all"));
+    section.note("an activation's own bounds are no saturation".to_string());
     section
 }
 
