@@ -3,7 +3,7 @@
 //! In int8 a clamp is two bounds at the end of the step before it; everything else is a table of
 //! 256 codes. A gate `2·logistic` has no int8 form and is refused.
 
-use super::{Counts, Output, Table, hard_swish};
+use super::{Counts, Output, Table, gate, hard_swish};
 use crate::quant::convert::Convert;
 use crate::quant::{Clamp, Formula, QuantParams, RequantStyle, Round, onnxruntime, power_of_two};
 
@@ -70,6 +70,7 @@ impl Activation {
             Formula::Onnxruntime => self.onnxruntime_table(x, y),
             Formula::Xnnpack => self.xnnpack_table(x, y),
             Formula::PowerOfTwo => self.power_of_two_table(x, y),
+            Formula::Micro => self.micro_table(x, y),
             other => self.tflite_table(other.style(), x, y),
         }
     }
@@ -89,6 +90,16 @@ impl Activation {
                 Ok(rounded(x, y, |v| (f64::from(slope) * v + f64::from(offset)).clamp(0.0, 1.0)))
             }
         }
+    }
+
+    /// Gates in fixed point where their output has the one coding that the kernels write.
+    fn micro_table(self, x: &QuantParams, y: &QuantParams) -> Result<Table, String> {
+        let fixed = match self {
+            Activation::Sigmoid { gain: 1.0 } => gate::LOGISTIC.table(x, y),
+            Activation::Tanh => gate::TANH.table(x, y),
+            _ => None,
+        };
+        fixed.map_or_else(|| self.tflite_table(Formula::Micro.style(), x, y), Ok)
     }
 
     /// The leaky ReLU in factors of 8 fractional bits; other functions run on TensorFlow Lite's kernels.

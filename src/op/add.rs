@@ -67,7 +67,7 @@ impl Int8 {
     pub fn new(formula: impl Into<Formula>, a: &QuantParams, b: &QuantParams, y: &QuantParams, clamp: Clamp) -> Self {
         let formula = formula.into();
         let form = match formula {
-            Formula::Tflite(style) => Form::Tflite(Fixed::new(style, a, b, y)),
+            Formula::Tflite(_) | Formula::Micro => Form::Tflite(Fixed::new(formula.style(), a, b, y)),
             Formula::Onnxruntime => Form::Direct(Sum::Onnxruntime(onnxruntime::Add::new(a, b, y))),
             Formula::Xnnpack => match Scaled::xnnpack(a, b, y) {
                 Some(sum) => Form::Direct(Sum::Scaled(sum)),

@@ -15,6 +15,7 @@ pub mod channel_pool;
 pub mod concat;
 pub mod conv2d;
 mod counts;
+mod gate;
 pub mod hard_swish;
 pub mod linear;
 pub mod mean;

@@ -1,5 +1,6 @@
 //! Fixed-point arithmetic of the integer kernels: doubling high products, and the exponential and
-//! reciprocal that softmax is defined by (SPEC 5.1 and 5.3).
+//! reciprocal that softmax, and TensorFlow Lite for Microcontrollers' logistic and hyperbolic tangent,
+//! are defined by (SPEC 5.1 and 5.3).
 //!
 //! Integers only: a chip can do all of it, and no float library can change a code.
 
@@ -80,8 +81,8 @@ pub fn exp_on_negative(a: i32, integer_bits: u32) -> i32 {
     result
 }
 
-/// `1 / (1 + a)` in Q0.31 for `a` in [0, 1) of Q0.31: three Newton steps from a linear guess.
-pub fn one_over_one_plus(a: i32) -> i32 {
+/// `2 / (1 + a)` in Q2.29 for `a` in [0, 1) of Q0.31: three Newton steps from a linear guess.
+fn two_over_one_plus(a: i32) -> i32 {
     const FORTY_EIGHT_SEVENTEENTHS: i32 = 1_515_870_810;
     const MINUS_THIRTY_TWO_SEVENTEENTHS: i32 = -1_010_580_540;
     let half = ((i64::from(a) + i64::from(i32::MAX) + 1) / 2) as i32;
@@ -90,7 +91,36 @@ pub fn one_over_one_plus(a: i32) -> i32 {
         let error = (1 << 29) - srdhm(half, x);
         x += shift_left(srdhm(x, error), 2);
     }
-    shift_left(x, 1)
+    x
+}
+
+/// `1 / (1 + a)` in Q0.31 for `a` in [0, 1) of Q0.31.
+pub fn one_over_one_plus(a: i32) -> i32 {
+    shift_left(two_over_one_plus(a), 1)
+}
+
+/// `(1 - a) / (1 + a)` in Q0.31 for `a` in [0, 1) of Q0.31.
+fn one_minus_over_one_plus(a: i32) -> i32 {
+    shift_left(two_over_one_plus(a) - (1 << 29), 2)
+}
+
+/// The logistic function of Q4.27, in Q0.31.
+pub fn logistic(a: i32) -> i32 {
+    if a == 0 {
+        return 1 << 30;
+    }
+    let above_half = one_over_one_plus(exp_on_negative(-a.abs(), 4));
+    if a > 0 { above_half } else { i32::MAX - above_half }
+}
+
+/// The hyperbolic tangent of Q4.27, in Q0.31.
+pub fn tanh(a: i32) -> i32 {
+    if a == 0 {
+        return 0;
+    }
+    // Read as Q5.26, the same bits are twice the value: tanh(-a) = (1 - exp(-2a)) / (1 + exp(-2a)).
+    let magnitude = one_minus_over_one_plus(exp_on_negative(-a.abs(), 5));
+    a.signum() * magnitude
 }
 
 /// `1 / x` for positive `x` with `integer_bits` before the point: Q0.31 and how many bits over one

@@ -381,6 +381,7 @@ impl Context<'_> {
 fn activation_kind(a: Activation) -> OpKind {
     match a {
         Activation::LeakyRelu { .. } => OpKind::LeakyRelu,
+        Activation::Sigmoid { .. } | Activation::Tanh => OpKind::Gate,
         _ => OpKind::Requantise,
     }
 }

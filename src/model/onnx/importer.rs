@@ -183,7 +183,7 @@ impl<'a> Step<'a> {
 }
 
 impl<'a> Importer<'a> {
-    pub fn new(graph: Graph, batch: usize, file: &'a proto::Graph, file_bytes: usize) -> Self {
+    pub fn new(graph: Graph, batch: usize, file: &'a proto::Graph) -> Self {
         let initialisers = file.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
         Self {
             graph,
@@ -193,7 +193,7 @@ impl<'a> Importer<'a> {
             initialisers,
             input_codes: CodeType::U8,
             read: HashSet::new(),
-            budget: Budget::of_file(file_bytes),
+            budget: Budget::of_file(file),
         }
     }
 
@@ -304,13 +304,13 @@ impl<'a> Importer<'a> {
 
     /// Reads a tensor of the file.
     pub fn read(&mut self, step: &Step, what: &str, tensor: &proto::Tensor) -> Result<Rc<Constant>, Fault> {
-        self.charge(step, tensor::held_bytes(tensor))?;
+        self.charge(step, tensor::held(tensor))?;
         Constant::read(tensor).map(Rc::new).map_err(|refusal| step.refused(what, refusal))
     }
 
-    /// Takes parameter bytes from the file's allowance.
-    pub fn charge(&mut self, step: &Step, bytes: usize) -> Result<(), Fault> {
-        self.budget.take_bytes(step, bytes)
+    /// Takes elements of constants or parameters from the file's allowance.
+    pub fn charge(&mut self, step: &Step, elements: usize) -> Result<(), Fault> {
+        self.budget.take_elements(step, elements)
     }
 
     /// Finite values of a constant.

@@ -169,7 +169,7 @@ pub fn affine<'a>(importer: &mut Importer<'a>, step: &Step<'a>, map: usize, time
         )));
     }
     let mut values = importer.floats(step, "its constant", &constant)?.into_owned();
-    importer.charge(step, channels.saturating_mul(16))?;
+    importer.charge(step, channels.saturating_mul(4))?;
     if values.len() == 1 {
         values = vec![values[0]; channels];
     }

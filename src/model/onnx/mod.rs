@@ -140,13 +140,13 @@ pub fn read_tensor(bytes: &[u8], path: &Path) -> Result<Constant, ModelError> {
 }
 
 fn convert(bytes: Vec<u8>, weights: &[Vec<u8>], name: &str) -> Result<Imported, Fault> {
-    let (file_bytes, source_sha256) = (bytes.len(), sha256_hex(&bytes));
+    let source_sha256 = sha256_hex(&bytes);
     let mut model = decode(bytes)?;
-    let file_bytes = file_bytes + feed(&mut model, 1, weights)?;
+    feed(&mut model, 1, weights)?;
     let opset = opset(&model)?;
     let file = graph_of(&model)?;
     let input = input(file)?;
-    let mut importer = Importer::new(Graph::new(name, input.shape), input.batch, file, file_bytes);
+    let mut importer = Importer::new(Graph::new(name, input.shape), input.batch, file);
     if input.batch > 1 {
         importer.notes.push(format!("the file's fixed batch of {} is dropped", input.batch));
     }
@@ -164,12 +164,11 @@ fn convert(bytes: Vec<u8>, weights: &[Vec<u8>], name: &str) -> Result<Imported, 
 }
 
 fn compute(bytes: Vec<u8>, inputs: &[Vec<u8>]) -> Result<Vec<Constant>, Fault> {
-    let file_bytes = bytes.len();
     let mut model = decode(bytes)?;
-    let file_bytes = file_bytes + feed(&mut model, 0, inputs)?;
+    feed(&mut model, 0, inputs)?;
     let opset = opset(&model)?;
     let file = graph_of(&model)?;
-    let mut importer = Importer::new(Graph::new("constants", Shape::vector(1)), 1, file, file_bytes);
+    let mut importer = Importer::new(Graph::new("constants", Shape::vector(1)), 1, file);
     run(&mut importer, file, opset)?;
     let value = |info: &proto::ValueInfo| match importer.value(&info.name) {
         Some(Value::Constant(constant)) => Ok(constant.as_ref().clone()),
@@ -178,14 +177,14 @@ fn compute(bytes: Vec<u8>, inputs: &[Vec<u8>]) -> Result<Vec<Constant>, Fault> {
     file.output.iter().map(value).collect()
 }
 
-/// Makes initialisers of the inputs from `first` on; returns the bytes they bring.
-fn feed(model: &mut proto::Model, first: usize, tensors: &[Vec<u8>]) -> Result<usize, Fault> {
-    let Some(file) = &mut model.graph else { return Ok(0) };
+/// Makes initialisers of the inputs from `first` on.
+fn feed(model: &mut proto::Model, first: usize, tensors: &[Vec<u8>]) -> Result<(), Fault> {
+    let Some(file) = &mut model.graph else { return Ok(()) };
     for (info, bytes) in file.input.iter().skip(first).zip(tensors) {
         let fed = tensor(&format!("input '{}'", printable(&info.name)), bytes)?;
         file.initializer.push(proto::Tensor { name: info.name.clone(), ..fed });
     }
-    Ok(tensors.iter().map(Vec::len).sum())
+    Ok(())
 }
 
 fn tensor(place: &str, bytes: &[u8]) -> Result<proto::Tensor, Fault> {

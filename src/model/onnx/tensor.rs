@@ -150,10 +150,23 @@ pub fn elements(dims: &[usize]) -> Option<usize> {
     Some(dims.iter().product())
 }
 
-/// Bytes that a tensor holds in the file, whatever it claims.
-pub fn held_bytes(tensor: &proto::Tensor) -> usize {
-    let typed = 4 * (tensor.float_data.len() + tensor.int32_data.len());
-    typed + 8 * (tensor.int64_data.len() + tensor.double_data.len()) + tensor.raw_data.len()
+/// Elements that a tensor holds in the file, whatever it claims.
+pub fn held(tensor: &proto::Tensor) -> usize {
+    let bytes = match tensor.data_type {
+        DOUBLE | INT64 => 8,
+        FLOAT | INT32 => 4,
+        FLOAT16 | BFLOAT16 | INT16 | UINT16 => 2,
+        _ => 1,
+    };
+    let typed = tensor.float_data.len() + tensor.int32_data.len() + tensor.int64_data.len() + tensor.double_data.len();
+    typed + tensor.raw_data.len() / bytes
+}
+
+/// Elements of all constants that a file holds.
+pub fn held_elements(file: &proto::Graph) -> usize {
+    let attributes = file.node.iter().flat_map(|node| &node.attribute);
+    let listed = attributes.map(|a| a.floats.len() + a.ints.len() + a.t.as_ref().map_or(0, held));
+    file.initializer.iter().map(held).chain(listed).sum()
 }
 
 impl Constant {

@@ -438,3 +438,46 @@ fn enlargements_are_whole_and_transposed_convolutions_spread_their_map() {
     assert_eq!((ops, graph.shape(graph.output)), (vec!["upsample", "conv2d"], Shape::new(6, 6, 5)));
     assert!(model(&[3, 0, 0, 0]).refusal().contains("crops"));
 }
+
+/// Codes in the file's raw bytes, at one scale: `{name}_d` are their values.
+fn raw_codes(model: Model, name: &str, dims: &[i64]) -> Model {
+    let raw_data = Bytes::from(vec![1u8; dims.iter().product::<i64>() as usize]);
+    let (dims, scale) = (dims.to_vec(), format!("{name}_s"));
+    let tensor = proto::Tensor { name: name.into(), data_type: 3, dims, raw_data, ..Default::default() };
+    model.tensor(tensor).floats(&scale, &[], &[0.5]).node(
+        "DequantizeLinear",
+        &[name, &scale],
+        &format!("{name}_d"),
+        &[],
+    )
+}
+
+/// More than a file of any size may have: the weights themselves must justify their copies.
+const WEIGHTS: [i64; 2] = [1000, 1100];
+
+#[test]
+fn a_file_of_int8_weights_alone_may_dequantise_and_move_them() {
+    let graph = raw_codes(Model::new(&[1, 1100]).rounded("x", 0.5), "w", &WEIGHTS)
+        .node("Transpose", &["w_d"], "t", &[])
+        .node("MatMul", &["x_d", "t"], "y", &[])
+        .rounded("y", 1.0)
+        .import()
+        .unwrap();
+    assert_eq!(graph.param(graph.nodes[0].params[0]).dims, [1000, 1100]);
+}
+
+#[test]
+fn copying_one_constant_without_end_is_refused() {
+    let mut model = raw_codes(Model::new(&[1, 1100]).rounded("x", 0.5), "w", &WEIGHTS);
+    for copy in 0..4 {
+        model = model.node("Identity", &["w_d"], &format!("copy_{copy}"), &[]);
+    }
+    assert!(model.refusal().contains("share constants"), "{}", model.refusal());
+    let mut model = Model::new(&[1, 1, 9, 9]);
+    model = model.floats("w", &[300, 1, 30, 30], &vec![0.5; 270_000]);
+    for copy in 0..6 {
+        let padded = ints("pads", &[15, 15, 15, 15]);
+        model = model.node("Conv", &["x", "w"], &format!("y_{copy}"), &[padded]);
+    }
+    assert!(model.refusal().contains("share constants"), "{}", model.refusal());
+}

@@ -82,7 +82,7 @@ pub fn read_bias(
     if length != channels && length != 1 {
         return Err(step.malformed(format!("{what} has {length} values for {channels} channels")));
     }
-    importer.charge(step, channels.saturating_mul(4))?;
+    importer.charge(step, channels)?;
     let at = |i: usize| if length == 1 { 0 } else { i };
     match &constant.values {
         Values::Integer(codes) if input.form != Form::Real => {

@@ -26,6 +26,8 @@ pub enum OpKind {
     Mul,
     Mean,
     LeakyRelu,
+    /// A logistic or hyperbolic tangent.
+    Gate,
     Requantise,
     Softmax,
 }
@@ -35,6 +37,8 @@ pub enum OpKind {
 pub enum Formula {
     /// TensorFlow Lite's kernels, around a requantisation style.
     Tflite(RequantStyle),
+    /// Gates of TensorFlow Lite for Microcontrollers, in fixed point.
+    Micro,
     /// ONNX Runtime's, in f32.
     Onnxruntime,
     /// XNNPACK's integer sums and conversions, and the optimised softmax.
@@ -50,6 +54,7 @@ impl Formula {
     pub fn style(self) -> RequantStyle {
         match self {
             Formula::Tflite(style) => style,
+            Formula::Micro => RequantStyle::GemmlowpDouble,
             Formula::Onnxruntime | Formula::Xnnpack | Formula::Gemmini => RequantStyle::F32Rne,
             Formula::PowerOfTwo => RequantStyle::Shift { round: Round::HalfUp },
             Formula::Pulp => RequantStyle::MulShift { round: Round::Floor, shared: true },
@@ -68,7 +73,9 @@ impl From<RequantStyle> for Formula {
 enum Maker {
     /// TensorFlow Lite's, in the profile's own styles.
     Tflite,
-    /// The same, but the softmax of the optimised kernels.
+    /// The same, but gates in fixed point.
+    Micro,
+    /// As [`Maker::Tflite`], but the softmax of the optimised kernels.
     Optimised,
     Xnnpack,
     Onnxruntime,
@@ -191,7 +198,8 @@ impl Profile {
             Maker::Xnnpack | Maker::Optimised if kind == OpKind::Softmax => Formula::Xnnpack,
             // No chip has exponentials: its processor runs TensorFlow Lite's softmax.
             _ if kind == OpKind::Softmax => Formula::Tflite(RequantStyle::GemmlowpDouble),
-            Maker::Tflite | Maker::Optimised => Formula::Tflite(self.style(kind)),
+            Maker::Micro if kind == OpKind::Gate => Formula::Micro,
+            Maker::Tflite | Maker::Micro | Maker::Optimised => Formula::Tflite(self.style(kind)),
             Maker::Xnnpack if scaled => Formula::Xnnpack,
             Maker::Xnnpack => Formula::Tflite(self.style(kind)),
             Maker::PowerOfTwo => Formula::PowerOfTwo,

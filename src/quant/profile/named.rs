@@ -5,11 +5,11 @@ use crate::quant::{MapCodes, MapRule, Overflow, RequantStyle, Round, WeightRule,
 
 const DOUBLE: RequantStyle = RequantStyle::GemmlowpDouble;
 
-/// Two roundings everywhere, wrapping 32 bits, affine maps, weights per channel.
+/// Two roundings everywhere, gates in fixed point, wrapping 32 bits, affine maps, weights per channel.
 const TFLM: Rules = Rules {
     name: "tflm",
     about: "TensorFlow Lite for Microcontrollers, CMSIS-NN as it is built by default",
-    maker: Maker::Tflite,
+    maker: Maker::Micro,
     base: DOUBLE,
     exceptions: &[],
     arith: Arith::INT8,
@@ -21,6 +21,7 @@ const TFLM: Rules = Rules {
 const TFLITE_REF: Rules = Rules {
     name: "tflite-ref",
     about: "TensorFlow Lite's reference kernels",
+    maker: Maker::Tflite,
     exceptions: &[(OpKind::Linear, RequantStyle::Single)],
     ..TFLM
 };
@@ -50,6 +51,7 @@ const TFLITE_XNNPACK: Rules = Rules {
 const TFLITE_SINGLE: Rules = Rules {
     name: "tflite-single",
     about: "TensorFlow Lite and CMSIS-NN built for single rounding",
+    maker: Maker::Tflite,
     base: RequantStyle::Single,
     ..TFLM
 };
@@ -87,6 +89,7 @@ const GEMMINI: Rules = Rules {
 const NVDLA: Rules = Rules {
     name: "nvdla",
     about: "NVDLA: 34-bit saturating sums, a 16-bit factor and one shift per layer",
+    maker: Maker::Tflite,
     base: RequantStyle::Nvdla,
     arith: Arith { accumulator_bits: 34, overflow: Overflow::Saturate, when: When::EachAdd, ..Arith::INT8 },
     maps: MapRule { codes: MapCodes::Symmetric, bits: 8 },
@@ -108,7 +111,7 @@ pub(super) const PROFILES: [Rules; 10] =
 
 /// What a custom profile starts from: one exact product, rounded once.
 pub(super) const CUSTOM: Rules =
-    Rules { name: "custom", about: "as chosen: one rounding of the exact product", ..TFLM };
+    Rules { name: "custom", about: "as chosen: one rounding of the exact product", maker: Maker::Tflite, ..TFLM };
 
 impl Profile {
     pub fn tflite_ref() -> Self {

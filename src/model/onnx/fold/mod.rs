@@ -2,11 +2,12 @@
 //! behind a Transpose or a DequantizeLinear, and whole graphs fed with constants.
 //!
 //! Plain loops over dimensions of any number, in ONNX's own layout; nothing here is fast. What a
-//! node may compute is bounded by the file's size ([`Budget`]), so that a few nodes cannot ask for
+//! node may compute is bounded by what the file holds ([`Budget`]), so that a few nodes cannot ask for
 //! endless work. An operator that is not in [`OPERATORS`] is refused by name.
 
 use super::importer::Step;
-use super::tensor::{Constant, Element, Values, elements};
+use super::proto;
+use super::tensor::{self, Constant, Element, Values, elements};
 use crate::model::Fault;
 use std::rc::Rc;
 
@@ -19,8 +20,9 @@ mod reduce;
 /// What the nodes of a file may still copy and compute.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
-    /// Constant bytes that may still be held: many nodes may name one initialiser.
-    pub bytes: usize,
+    /// Elements of constants that may still be read or made: many nodes may name one initialiser. An
+    /// int8 code is one byte of the file and 8 here, a float 4 and 4.
+    pub elements: usize,
     /// Products and sums that may still be formed while constants are folded.
     pub work: usize,
 }
@@ -28,17 +30,21 @@ pub struct Budget {
 impl Budget {
     const WORK: usize = 1 << 28;
     /// Parameters that a file of any size may have: those of a map plus one value are spread by us.
-    const FREE_BYTES: usize = 1 << 20;
+    const FREE_ELEMENTS: usize = 1 << 18;
+    /// A quantised file's weights are read, dequantised, and perhaps transposed; some weights are tied.
+    const COPIES: usize = 4;
 
-    /// Tied weights are legitimate; copying one initialiser without end is not.
-    pub fn of_file(bytes: usize) -> Self {
-        Self { bytes: bytes.saturating_mul(4).saturating_add(Self::FREE_BYTES), work: Self::WORK }
+    /// Copying one initialiser a few times is legitimate; without end it is not.
+    pub fn of_file(file: &proto::Graph) -> Self {
+        let elements = tensor::held_elements(file).saturating_mul(Self::COPIES);
+        Self { elements: elements.saturating_add(Self::FREE_ELEMENTS), work: Self::WORK }
     }
 
-    pub fn take_bytes(&mut self, step: &Step, bytes: usize) -> Result<(), Fault> {
-        let left = self.bytes.checked_sub(bytes);
-        self.bytes =
-            left.ok_or_else(|| step.malformed("the nodes share constants until they hold 4 times the file"))?;
+    pub fn take_elements(&mut self, step: &Step, elements: usize) -> Result<(), Fault> {
+        let left = self.elements.checked_sub(elements);
+        self.elements = left.ok_or_else(|| {
+            step.malformed("the nodes share constants until they hold 4 times the elements of the file")
+        })?;
         Ok(())
     }
 
@@ -154,7 +160,7 @@ impl<'s> Fold<'s> {
     /// How many elements these dimensions have; they are taken from the budget, and so is the work.
     fn room(&mut self, dims: &[usize], work_per_element: usize) -> Result<usize, Fault> {
         let elements = elements(dims).ok_or_else(|| self.step.malformed(format!("computes a constant of {dims:?}")))?;
-        self.budget.take_bytes(self.step, elements.saturating_mul(4))?;
+        self.budget.take_elements(self.step, elements)?;
         self.budget.take_work(self.step, elements.saturating_mul(work_per_element))?;
         Ok(elements)
     }
