@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use trunkline::data::{self, OpenOptions, image::Image, jpeg};
 use trunkline::experiment::trunk::{Trunk, Wanted};
 use trunkline::graph::Graph;
-use trunkline::model::{ModelError, npz::Npz, tflite};
+use trunkline::model::{ModelError, npz::Npz, onnx, tflite};
 use trunkline::quant::Profile;
 use trunkline::scheme::{Request, SCHEMES, SchemeSpec, place};
 use trunkline::tensor::Tensor;
@@ -358,6 +358,23 @@ proptest! {
         let bytes = zipped(&[("a.npy", &damaged(&npy(), &damage))]);
         let (_folder, path) = folder_with("x.npz", &bytes);
         names_the_file(read_arrays(&path, bytes.len()), "x.npz");
+    }
+}
+
+proptest! {
+    #![proptest_config(config(1000))]
+
+    #[test]
+    fn a_damaged_onnx_file_is_an_error_or_a_graph(which in 0usize..4, damage in damage()) {
+        let _alone = alone();
+        let name = ["tiny_qdq_s8", "tiny_qdq_u8", "tiny_qop_s8", "tiny_qop_u8"][which];
+        let path = format!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/onnx_quant/{}.onnx"), name);
+        let bytes = damaged(&std::fs::read(path).unwrap(), &damage);
+        let outcome = justified(bytes.len(), || onnx::import_bytes(bytes.clone(), Path::new("damaged.onnx")));
+        if let Ok(imported) = &outcome {
+            go_on_with(&imported.graph);
+        }
+        names_the_file(outcome.map(drop), "damaged.onnx");
     }
 }
 

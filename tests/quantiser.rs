@@ -1,4 +1,6 @@
-//! Our quantiser on real models: what freezing a float network to int8 costs.
+//! Our quantiser on real models: what freezing a float network to int8 costs. What calibrates is part of
+//! what is scored (there are four photos, and the images are training images): agreement with float is
+//! measured, not generalisation.
 
 mod common;
 

@@ -93,7 +93,7 @@ impl Account {
 
     fn accounts(&self) -> Result<(), Failure> {
         let trunk = Trunk::open(&self.trunk, Wanted { input: self.input, classes: self.classes, seed: 0 })?;
-        let trunk = trunk.with_profile(self.profile.clone());
+        let trunk = trunk.with_profile(self.profile.clone())?;
         let system = library::load_system(&self.system)?;
         let all = self.scheme == "all";
         let mut rows: Vec<Row> = Vec::new();

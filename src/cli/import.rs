@@ -62,7 +62,7 @@ impl Import {
         check_place(&self.out, self.force)?;
         let trunk = Trunk::open(&self.trunk, Wanted { input: self.input, classes: None, seed: self.seed })?;
         // An arithmetic decides what calibration may choose.
-        let mut trunk = trunk.with_profile(self.profile.clone());
+        let mut trunk = trunk.with_profile(self.profile.clone())?;
         self.calibrate(&mut trunk)?;
         let file = trunk.to_file()?;
         file.write(&self.out, self.force)?;

@@ -95,7 +95,7 @@ impl Run {
         }
         let classes = tasks.iter().map(|t| t.classes.len()).max();
         let trunk = Trunk::open(&self.trunk, Wanted { input: self.input, classes, seed: self.seed })?;
-        let mut trunk = trunk.with_profile(self.profile.clone());
+        let mut trunk = trunk.with_profile(self.profile.clone())?;
         if let Some(how) = self.calibration {
             if trunk.is_calibrated() {
                 return Err(Failure::Usage(format!(

@@ -23,8 +23,11 @@ pub(super) const SOURCE: Source = Source {
 
 /// No image file is larger.
 const MAX_FILE_BYTES: u64 = 64 << 20;
-/// Images whose compressed bytes are held at once.
+/// Images that are decoded together, and what their files may take together. Without a size asked for,
+/// every one of them may be as large as an image can be.
 const CHUNK: usize = 512;
+const CHUNK_ANY_SIZE: usize = 16;
+const CHUNK_BYTES: usize = 64 << 20;
 /// Folder names that are splits, and the split that they are.
 const SPLITS: [(&str, &str); 8] = [
     ("train", "train"),
@@ -122,7 +125,8 @@ pub(super) fn load(tree: &mut Tree, by_class: ByClass, options: &OpenOptions) ->
     let mut files = in_turn(by_class.into_values().collect());
     files.truncate(options.limit.unwrap_or(usize::MAX));
     let mut images: Vec<Image> = vec![];
-    for chunk in files.chunks(CHUNK) {
+    while images.len() < files.len() {
+        let chunk = &files[images.len()..];
         let decoded = decode_chunk(tree, chunk, options.size)?;
         let first = images.first().or(decoded.first()).expect("a chunk has an image");
         let odd = decoded.iter().position(|i| (i.height, i.width) != (first.height, first.width));
@@ -152,13 +156,22 @@ fn in_turn(by_class: Vec<Vec<usize>>) -> Vec<(u32, usize)> {
     turns.into_iter().map(|(_, label, file)| (label, file)).collect()
 }
 
-/// Reads in order, decodes in parallel, and reports the first fault in order.
+/// Decodes the first of these files: reads in order, decodes in parallel, and reports the first fault
+/// in order.
 fn decode_chunk(tree: &mut Tree, files: &[(u32, usize)], size: Option<[usize; 2]>) -> Result<Vec<Image>, DataError> {
-    let mut bytes = vec![];
-    for (_, file) in files {
+    let (mut bytes, mut held) = (vec![], 0);
+    for (_, file) in files.iter().take(if size.is_some() { CHUNK } else { CHUNK_ANY_SIZE }) {
         bytes.push(tree.read(*file, MAX_FILE_BYTES)?);
+        held += bytes.last().map_or(0, Vec::len);
+        if held >= CHUNK_BYTES {
+            break;
+        }
     }
-    let decode = |bytes: &Vec<u8>| Image::decode_any(bytes).map(|i| size.map_or(i.clone(), |[h, w]| i.resized(h, w)));
+    let fitted = |image: Image| match size {
+        Some([h, w]) => image.resized(h, w),
+        None => image,
+    };
+    let decode = |bytes: &Vec<u8>| Image::decode_any(bytes).map(fitted);
     let decoded: Vec<Result<Image, String>> = bytes.par_iter().map(decode).collect();
     decoded.into_iter().zip(files).map(|(image, (_, file))| image.map_err(|why| tree.error(*file, why))).collect()
 }

@@ -35,6 +35,11 @@ pub enum TrunkError {
     )]
     Normalisation { spec: String },
     #[error(
+        "trunk '{trunk}': its maps have codes of {has} bits, profile '{profile}' wants {wants}; \
+         take the float model, or ask quant-sweep"
+    )]
+    Widths { trunk: String, profile: String, has: u8, wants: u8 },
+    #[error(
         "trunk '{file}': its input is {has}; --input {asked} is for networks of the zoo, which can be built for any size"
     )]
     FixedInput { file: PathBuf, has: String, asked: usize },
@@ -161,11 +166,14 @@ impl Trunk {
     }
 
     /// The trunk under another arithmetic; to be chosen before it is calibrated.
-    pub fn with_profile(mut self, profile: Option<Profile>) -> Self {
-        if let Some(profile) = profile {
-            self.profile = profile;
+    pub fn with_profile(mut self, profile: Option<Profile>) -> Result<Self, TrunkError> {
+        let Some(profile) = profile else { return Ok(self) };
+        let (has, wants) = (self.profile.maps().bits, profile.maps().bits);
+        if self.is_calibrated() && has != wants {
+            return Err(TrunkError::Widths { trunk: self.name, profile: profile.to_string(), has, wants });
         }
-        self
+        self.profile = profile;
+        Ok(self)
     }
 
     /// The trunk with a fresh head if its own does not give that many classes.

@@ -19,7 +19,8 @@ pub enum Overflow {
 #[serde(rename_all = "kebab-case")]
 pub enum When {
     EachAdd,
-    /// After so many products, and after every addition that is no product.
+    /// After so many products, and after every addition that is no product: a last tile that is not
+    /// full is cut with the first of those.
     EachTile(u32),
     End,
 }

@@ -2,6 +2,7 @@
 //! in the step of every code than they are worth.
 
 use super::observe::{BINS, Histogram, Range};
+use crate::quant::MapRule;
 
 /// The range that holds `percent` of the values, with half of the others on either side. Exact to a
 /// bin, and never too narrow.
@@ -44,12 +45,12 @@ const MOST_SWEEPS: usize = 4;
 /// The range, extended to hold 0, with the smallest mean squared error of its codes: the uniform
 /// error of a step inside, the distance to the nearest end outside. One side is searched with the
 /// other fixed, in turn, until neither moves.
-pub fn mse(h: &Histogram) -> Range {
+pub fn mse(h: &Histogram, rule: MapRule) -> Range {
     let (min, max) = (f64::from(h.range.min.min(0.0)), f64::from(h.range.max.max(0.0)));
     let (mut lo, mut hi) = (STEPS, STEPS);
     let error = |lo: usize, hi: usize| {
         let part = |steps: usize| steps as f64 / STEPS as f64;
-        squared_error(h, min * part(lo), max * part(hi))
+        squared_error(h, rule, min * part(lo), max * part(hi))
     };
     for _ in 0..MOST_SWEEPS {
         let before = (lo, hi);
@@ -72,9 +73,11 @@ fn least(has_side: bool, steps: usize, error: impl Fn(usize) -> f64) -> usize {
     all.reduce(|best, next| if next.1 < best.1 { next } else { best }).map_or(steps, |(steps, _)| steps)
 }
 
-/// Sum over the values, zeros apart, of the squared error that 256 codes from `lo` to `hi` make.
-fn squared_error(h: &Histogram, lo: f64, hi: f64) -> f64 {
-    let step = (hi - lo) / 255.0;
+/// Sum over the values, zeros apart, of the squared error that the codes of a range make.
+fn squared_error(h: &Histogram, rule: MapRule, lo: f64, hi: f64) -> f64 {
+    let (q, ends) = (rule.cover(lo as f32, hi as f32), rule.range());
+    let step = f64::from(q.scale);
+    let (lo, hi) = (f64::from(ends.0 - q.zero_point) * step, f64::from(ends.1 - q.zero_point) * step);
     let inside = step * step / 12.0;
     let error = |(bin, &count): (usize, &u64)| {
         let value = (h.edge(bin) + h.edge(bin + 1)) / 2.0;
@@ -87,7 +90,12 @@ fn squared_error(h: &Histogram, lo: f64, hi: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quant::Profile;
     use crate::seed;
+
+    fn eight() -> MapRule {
+        Profile::default().maps()
+    }
 
     fn of(values: &[f32]) -> Histogram {
         let start = Range { min: f32::INFINITY, max: f32::NEG_INFINITY };
@@ -99,7 +107,7 @@ mod tests {
 
     /// The square error of really coding the values within a range.
     fn coded(values: &[f32], r: Range) -> f64 {
-        let q = crate::quant::Profile::default().maps().cover(r.min, r.max);
+        let q = eight().cover(r.min, r.max);
         let real = |v: f32| {
             let code = (f64::from(v) / f64::from(q.scale)).round() + f64::from(q.zero_point);
             (code.clamp(-128.0, 127.0) - f64::from(q.zero_point)) * f64::from(q.scale)
@@ -132,11 +140,11 @@ mod tests {
         let mut h = Histogram::new(Range { min: 0.0, max: 64.0 });
         h.bins[..200].fill(1_000_000);
         h.bins[BINS - 1] = 1;
-        assert_eq!(mse(&h), Range { min: 0.0, max: 7.0 });
+        assert_eq!(mse(&h, eight()), Range { min: 0.0, max: 7.0 });
         // With ten values one of them is worth more than a fine step of the others.
         h.bins[..200].fill(0);
         h.bins[..10].fill(1);
-        assert_eq!(mse(&h), h.range);
+        assert_eq!(mse(&h, eight()), h.range);
     }
 
     #[test]
@@ -144,7 +152,7 @@ mod tests {
         let mut values = seed::normal(7, "tails", 20_000, 1.0);
         values.iter_mut().for_each(|v| *v = v.powi(3));
         let h = of(&values);
-        let best = coded(&values, mse(&h));
+        let best = coded(&values, mse(&h, eight()));
         assert!(best < coded(&values, h.range));
         for part in [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0] {
             let other = Range { min: h.range.min * part, max: h.range.max * part };
@@ -153,10 +161,19 @@ mod tests {
     }
 
     #[test]
+    fn fewer_codes_have_a_narrower_mse_range() {
+        let mut values = seed::normal(7, "tails", 20_000, 1.0);
+        values.iter_mut().for_each(|v| *v = v.powi(3));
+        let h = of(&values);
+        let four = MapRule { bits: 4, ..eight() };
+        assert!(mse(&h, four).max < 0.8 * mse(&h, eight()).max, "a step of 16 codes costs more");
+    }
+
+    #[test]
     fn the_mse_range_of_even_values_is_the_whole() {
         let values: Vec<f32> = (0..=5000).map(|i| i as f32 / 1000.0).collect();
-        let chosen = mse(&of(&values));
+        let chosen = mse(&of(&values), eight());
         assert_eq!(chosen, Range { min: 0.0, max: 5.0 });
-        assert_eq!(mse(&of(&[0.0, 0.0])), Range { min: 0.0, max: 0.0 });
+        assert_eq!(mse(&of(&[0.0, 0.0]), eight()), Range { min: 0.0, max: 0.0 });
     }
 }

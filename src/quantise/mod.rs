@@ -44,7 +44,7 @@ pub fn calibrate(
         return Err(QuantiseError::NoImages);
     }
     let seen = observe::ranges(graph, images)?;
-    for (edge, range) in chosen(graph, images, how, &seen)? {
+    for (edge, range) in chosen(graph, images, how, rule, &seen)? {
         let rule = if edge == graph.input { MapRule { bits: 8, ..rule } } else { rule };
         graph.edge_mut(edge).quant = Some(rule.cover(range.min, range.max));
     }
@@ -64,6 +64,7 @@ fn chosen(
     graph: &Graph,
     images: &Tensor<f32>,
     how: Calibration,
+    rule: MapRule,
     seen: &BTreeMap<EdgeId, Seen>,
 ) -> Result<BTreeMap<EdgeId, Range>, QuantiseError> {
     if how == Calibration::MinMax {
@@ -73,7 +74,7 @@ fn chosen(
     let choose = |h: &observe::Histogram| match how {
         Calibration::MinMax => h.range,
         Calibration::Percentile(percent) => clip::percentile(h, percent),
-        Calibration::Mse => clip::mse(h),
+        Calibration::Mse => clip::mse(h, rule),
     };
     Ok(histograms.par_iter().map(|(&edge, h)| (edge, choose(h))).collect())
 }
@@ -97,7 +98,7 @@ fn keep_means(graph: &mut Graph, seen: &BTreeMap<EdgeId, Seen>) {
 
 /// Codes that an operation prescribes: those of its input where it moves codes unchanged, and the
 /// fixed ranges of TFLite's scheme.
-fn fixed_codes(op: &Op, input: Option<QuantParams>, rule: MapRule) -> Option<QuantParams> {
+pub(crate) fn fixed_codes(op: &Op, input: Option<QuantParams>, rule: MapRule) -> Option<QuantParams> {
     match op {
         Op::AvgPool(_) | Op::MaxPool(_) | Op::Pad(_) | Op::Reshape(_) | Op::Transpose(_) | Op::Upsample(_) => input,
         Op::Softmax(_) => Some(rule.probabilities()),

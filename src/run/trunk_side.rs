@@ -11,7 +11,7 @@ use crate::quant::boundary::{BoundaryCounts, Quantiser};
 use crate::tensor::{Shape, Tensor};
 use crate::trunk::{JoinKind, Map, Pass, TrunkProgram};
 use crate::units::{Direction, HardwareDomain, Phase};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A map as the trunk holds it: int8 codes, or the wider codes of an accumulator join.
 enum Held {
@@ -36,6 +36,8 @@ pub struct TrunkSide<'a> {
     /// How many actions still read each map of a micro-batch.
     uses: HashMap<EdgeId, usize>,
     held: HashMap<(usize, EdgeId), (Held, usize)>,
+    /// The maps that passes make: only their buffers come back into use.
+    made: HashSet<EdgeId>,
     /// Buffers of maps that nobody reads any more.
     spare: Vec<Vec<i8>>,
     pub ledger: Ledger,
@@ -93,8 +95,9 @@ impl<'a> TrunkSide<'a> {
             *uses.entry(graph.output).or_default() += 1;
         }
         let outputs = vec![Vec::new(); bounds.len() - 1];
+        let made = passes.iter().map(|pass| program.steps[pass.last()].output).collect();
         let (held, spare, ledger) = (HashMap::new(), Vec::new(), Ledger::default());
-        Self { graph, program, taps, passes, actions, source, bounds, pool, uses, held, spare, ledger, outputs }
+        Self { graph, program, taps, passes, actions, source, bounds, pool, uses, made, held, spare, ledger, outputs }
     }
 
     fn hold(&mut self, micro: usize, edge: EdgeId, map: Held) {
@@ -109,6 +112,7 @@ impl<'a> TrunkSide<'a> {
         *uses -= 1;
         if *uses == 0
             && let Some((Held::Codes(map), _)) = self.held.remove(&(micro, edge))
+            && self.made.contains(&edge)
         {
             self.spare.push(map.data);
         }

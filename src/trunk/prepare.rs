@@ -217,6 +217,10 @@ impl Context<'_> {
             channels,
             largest_sum: depth as f64 * 255.0 * f64::from(widest),
         };
+        if let Some(c) = (0..channels).find(|&c| !layer.unit(c).is_finite()) {
+            let why = format!("has an accumulator of output {c} in units beyond f32: input scale times weight scale");
+            return Err(TrunkError::node(node, why));
+        }
         let mut bias_units = product::bias_of(self.graph, node, |c| layer.unit(c), channels, folded.as_ref())?;
         let gain = |c: usize| folded.as_ref().map_or(1.0, |norm| norm[c].0);
         product::correct_bias(&mut bias_units, self.graph, node, &weights, |c| (layer.unit(c), gain(c)), channels);

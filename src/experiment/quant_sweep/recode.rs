@@ -1,8 +1,8 @@
 //! Maps on other bits: the calibrated range of every map, spread over the codes that there are.
 
 use crate::graph::{Graph, GraphError};
-use crate::op::{Activation, Op};
 use crate::quant::{MapRule, QuantParams};
+use crate::quantise::fixed_codes;
 
 /// Gives every map codes under `rule` that cover the range of those that it has under `held`. The
 /// input keeps its own: sensors deliver bytes. Where an operation prescribes codes, they are the rule's.
@@ -13,13 +13,8 @@ pub fn recode(graph: &mut Graph, held: MapRule, rule: MapRule) -> Result<(), Gra
     for id in graph.order()? {
         let node = graph.node(id);
         let (output, input) = (node.output, graph.edge(node.inputs[0]).quant);
-        let coded = |q: QuantParams| match &node.op {
-            Op::AvgPool(_) | Op::MaxPool(_) | Op::Pad(_) | Op::Reshape(_) => input.unwrap_or(q),
-            Op::Softmax(_) => rule.probabilities(),
-            Op::Activation(Activation::Sigmoid { .. }) => rule.unit(),
-            Op::Activation(Activation::Tanh) => rule.signed_unit(),
-            _ => covering(rule, held, q),
-        };
+        let prescribed = fixed_codes(&node.op, input, rule);
+        let coded = |q: QuantParams| prescribed.unwrap_or_else(|| covering(rule, held, q));
         let quant = graph.edge(output).quant.map(coded);
         graph.edge_mut(output).quant = quant;
     }

@@ -40,7 +40,7 @@ pub fn resize<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fa
     let shape = importer.shape(map);
     let before: [usize; 4] = [importer.batch, shape.c, shape.h, shape.w];
     let after = size_after(importer, step, before)?;
-    let whole = |i: usize| (after[i] % before[i] == 0).then_some(after[i] / before[i]);
+    let whole = |i: usize| (after[i] >= before[i] && after[i] % before[i] == 0).then_some(after[i] / before[i]);
     let factors = [0, 1, 2, 3].map(whole);
     let elements = Shape::new(after[2], after[3], shape.c).checked_elements();
     let fits = elements.is_some_and(|n| n <= MAX_MAP_ELEMENTS);
@@ -62,6 +62,9 @@ pub fn resize<'a>(importer: &mut Importer<'a>, step: &Step<'a>) -> Result<(), Fa
 /// The dimensions that a node resizes to: from scales (an attribute, then an input) or sizes.
 fn size_after(importer: &mut Importer, step: &Step, before: [usize; 4]) -> Result<[usize; 4], Fault> {
     let four = |n: usize| step.unsupported(format!("has {n} scales or sizes; four (N×C×H×W) are due"));
+    if let Some(policy) = step.text("keep_aspect_ratio_policy")?.filter(|&policy| policy != "stretch") {
+        return Err(step.unsupported(format!("has keep_aspect_ratio_policy {policy}; use stretch")));
+    }
     if let Some(sizes) = importer.optional(step, 3)? {
         let sizes = importer.integers(step, "its sizes", &sizes)?;
         let sizes: [i64; 4] = sizes.try_into().map_err(|_| four(sizes.len()))?;
@@ -76,6 +79,10 @@ fn size_after(importer: &mut Importer, step: &Step, before: [usize; 4]) -> Resul
         }
     };
     let scales: [f32; 4] = scales[..].try_into().map_err(|_| four(scales.len()))?;
+    // A scale that is not whole also decides which positions are read.
+    if let Some(scale) = scales.iter().find(|s| s.fract() != 0.0 || **s < 1.0) {
+        return Err(step.unsupported(format!("has a scale of {scale}; only whole factors are done")));
+    }
     let mut after = before;
     after.iter_mut().zip(scales).for_each(|(n, s)| *n = (*n as f64 * f64::from(s)).floor() as usize);
     Ok(after)

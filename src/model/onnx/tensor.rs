@@ -144,10 +144,13 @@ fn unsupported(why: String) -> Refusal {
     Refusal { unsupported: true, why }
 }
 
-/// How many elements dimensions hold, if they can be counted even without those of size 0.
+/// How many elements dimensions hold, if they can be counted even without those of size 0. A tensor
+/// of nothing may not be long: what walks along its other dimensions would never end.
 pub fn elements(dims: &[usize]) -> Option<usize> {
-    dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d.max(1)))?;
-    Some(dims.iter().product())
+    const LONGEST_NOTHING: usize = 1 << 20;
+    let span = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d.max(1)))?;
+    let elements = dims.iter().product();
+    (elements > 0 || span <= LONGEST_NOTHING).then_some(elements)
 }
 
 /// Elements that a tensor holds in the file, whatever it claims.

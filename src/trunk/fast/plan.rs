@@ -5,6 +5,7 @@ use super::pack::{Block, Line, Runs, blocks, lines};
 use super::requant::Requant;
 use super::table::{Kernels, Table};
 use super::task::{After, Task};
+use crate::graph::MAX_MAP_ELEMENTS;
 use crate::op::product::{Join, Product};
 use crate::op::{Conv2d, Counts, Linear};
 use crate::quant::weights::WeightCodes;
@@ -44,6 +45,11 @@ impl Plan {
         if one_by_one || p.accumulator.is_some() || output.elements() == 0 || conv.depth() == 0 {
             return None;
         }
+        // Rows are copied with their padding, which may be far larger than the map.
+        let padded = |side: usize, [before, after]: [usize; 2]| side.checked_add(before)?.checked_add(after);
+        let height = padded(input.h, [conv.pad[0], conv.pad[2]])?;
+        let width = padded(input.w, [conv.pad[1], conv.pad[3]])?;
+        height.checked_mul(width)?.checked_mul(input.c).filter(|&n| n <= MAX_MAP_ELEMENTS)?;
         let blocks = blocks(conv);
         let offset = p.input_zero_point + if table.unsigned_inputs { 128 } else { 0 };
         let lanes = blocks.last().map_or(0, |b| b.lane + b.lanes());

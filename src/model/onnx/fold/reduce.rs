@@ -84,9 +84,11 @@ pub fn global_average_pool(fold: &mut Fold) -> Result<Constant, Fault> {
 pub fn reduce_mean(fold: &mut Fold) -> Result<Constant, Fault> {
     let rank = fold.at(0)?.dims.len();
     let axes = match fold.list("axes", 1)? {
-        Some(axes) => axes.into_iter().map(|a| fold.axis(a, rank)).collect::<Result<Vec<_>, _>>()?,
-        None if fold.step.integer("noop_with_empty_axes", 0)? != 0 => vec![],
-        None => (0..rank).collect(),
+        Some(axes) if !axes.is_empty() => {
+            axes.into_iter().map(|a| fold.axis(a, rank)).collect::<Result<Vec<_>, _>>()?
+        }
+        _ if fold.step.integer("noop_with_empty_axes", 0)? != 0 => vec![],
+        _ => (0..rank).collect(),
     };
     mean(fold, &axes, fold.step.integer("keepdims", 1)? != 0)
 }

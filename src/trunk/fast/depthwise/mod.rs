@@ -182,7 +182,7 @@ impl Depthwise {
     /// Output rows per task: enough to be worth a thread, few enough to keep every thread busy.
     fn rows_per_task(&self, batch: usize) -> usize {
         const LEAST_PRODUCTS: usize = 64 * 1024;
-        let rows = batch * self.output.h;
+        let rows = (batch * self.output.h).max(1);
         let per_row = self.output.w * self.output.c * self.conv.depth();
         rows.div_ceil(4 * rayon::current_num_threads()).max(LEAST_PRODUCTS / per_row.max(1)).clamp(1, rows)
     }
