@@ -184,7 +184,6 @@ class Network:
         spread = self.spread[self.at]
         name = self.pick(["LOGISTIC", "TANH", "LEAKY_RELU", "RELU", "RELU6"] if self.legacy else
                          ["LOGISTIC", "TANH", "HARD_SWISH", "HARD_SWISH", "LEAKY_RELU", "LEAKY_RELU", "RELU", "RELU6"])
-        # With steps this coarse TFLite-Micro's TANH overflows (it gives -128 for every input).
         if name == "LOGISTIC":
             self.go(name, self.tflite.logistic(self.at), 0.3)
         elif name == "TANH":

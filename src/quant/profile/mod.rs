@@ -287,6 +287,9 @@ mod tests {
         assert_eq!(reference.style(OpKind::Linear), RequantStyle::Single);
         assert_eq!(micro.style(OpKind::Linear), RequantStyle::GemmlowpDouble);
         assert_eq!(reference.style(OpKind::Conv2d), micro.style(OpKind::Conv2d));
+        for profile in Profile::all() {
+            assert_eq!(profile.formula(OpKind::Gate) == Formula::Micro, profile == micro, "{profile}");
+        }
         let xnnpack = Profile::tflite_xnnpack();
         assert_eq!(xnnpack.formula(OpKind::Add), Formula::Xnnpack);
         assert_eq!(xnnpack.formula(OpKind::Mul), Formula::Tflite(RequantStyle::F32Rne));

@@ -42,9 +42,8 @@ impl Budget {
 
     pub fn take_elements(&mut self, step: &Step, elements: usize) -> Result<(), Fault> {
         let left = self.elements.checked_sub(elements);
-        self.elements = left.ok_or_else(|| {
-            step.malformed("the nodes share constants until they hold 4 times the elements of the file")
-        })?;
+        self.elements = left
+            .ok_or_else(|| step.malformed("the nodes share constants until they hold 4 times the file's elements"))?;
         Ok(())
     }
 
