@@ -314,7 +314,8 @@ fn convolutions_saturate_in_canonical_order() {
 fn a_network_is_quantised_for_every_profile() {
     let wanted = Wanted { input: Some(32), ..Wanted::default() };
     let output = |profile: Profile| {
-        let mut trunk = Trunk::open("resnet26:width=0.25", wanted).unwrap().with_profile(Some(profile.clone()));
+        let mut trunk =
+            Trunk::open("resnet26:width=0.25", wanted).unwrap().with_profile(Some(profile.clone())).unwrap();
         let shape = trunk.graph.shape(trunk.graph.input);
         let reals: Vec<f32> = (0..2 * shape.elements()).map(|i| ((i * i) % 509) as f32 / 254.0 - 1.0).collect();
         trunk.calibrate(&Tensor::from_vec(2, shape, reals.clone())).unwrap();
