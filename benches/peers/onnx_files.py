@@ -95,9 +95,17 @@ def write(net, folder, calibration=4):
     static("qdq", QuantFormat.QDQ)
     static("qop", QuantFormat.QOperator)
     static("qconv", QuantFormat.QOperator, op_types_to_quantize=["Conv"])
+    without_shapes(folder / f"{net.name}.qconv.onnx")
     quantize_dynamic(source, folder / f"{net.name}.dynamic.onnx", weight_type=QuantType.QUInt8,
                      op_types_to_quantize=["Conv"])
     nncf_file(source, net, folder, calibration)
+
+
+def without_shapes(path):
+    """tract, told a batch, refuses the symbolic batch that the quantiser wrote on every map."""
+    model = onnx.load(path)
+    del model.graph.value_info[:]
+    onnx.save(model, path)
 
 
 def nncf_file(source, net, folder, calibration):
