@@ -17,27 +17,52 @@ struct Line([i8; Memory::ALIGNMENT]);
 pub struct Executor<'a> {
     program: &'a TrunkProgram,
     batch: usize,
+    /// Images that go through all passes together.
+    group: usize,
     passes: Vec<Pass>,
     memory: Memory,
     buffer: Vec<Line>,
     counts: Vec<Counts>,
+    /// The maps that can be read after a run, of the whole batch.
+    kept: Vec<(EdgeId, Vec<i8>)>,
 }
+
+/// What the maps of a group may take: most of a core's own cache, so that a pass finds there what the
+/// one before it made. Groups change no code and no count.
+const GROUP_BYTES: usize = 768 << 10;
 
 impl<'a> Executor<'a> {
     /// Plans runs of `batch` images, after which the maps of `kept` can be read.
     pub fn new(program: &'a TrunkProgram, batch: usize, kept: &[EdgeId]) -> Result<Self, TrunkError> {
         program.check_alone()?;
         let passes = program.passes(|edge| kept.contains(&edge));
-        let memory = Memory::plan(program, &passes, batch, kept);
+        let (group, memory) = grouped(program, &passes, batch, kept);
         let buffer = vec![Line([0; Memory::ALIGNMENT]); memory.elements().div_ceil(Memory::ALIGNMENT)];
         let counts = vec![Counts::default(); program.steps.len()];
-        Ok(Self { program, batch, passes, memory, buffer, counts })
+        let whole = |&edge: &EdgeId| Some((edge, vec![0; memory.place(edge)?.len() / group.max(1) * batch]));
+        let kept = kept.iter().filter_map(whole).collect();
+        Ok(Self { program, batch, group, passes, memory, buffer, counts, kept })
     }
 
     /// Runs the program on the codes of the batch. Returns what each step of the program counted.
     pub fn run(&mut self, input: &Tensor<i8>) -> Result<&[Counts], TrunkError> {
         self.program.check_input(input)?;
         assert_eq!(input.batch, self.batch, "an executor is made for one batch size");
+        self.counts.fill(Counts::default());
+        let elements = self.group * input.shape.elements();
+        for (i, codes) in input.data.chunks(elements.max(1)).enumerate() {
+            self.run_group(codes);
+            let buffer: &[i8] = bytemuck::cast_slice(&self.buffer);
+            for (edge, whole) in &mut self.kept {
+                let made = &buffer[self.memory.place(*edge).expect("a kept map has a place")];
+                whole[i * made.len()..][..made.len()].copy_from_slice(made);
+            }
+        }
+        Ok(&self.counts)
+    }
+
+    /// All passes on the codes of one group.
+    fn run_group(&mut self, input: &[i8]) {
         let buffer: &mut [i8] = bytemuck::cast_slice_mut(&mut self.buffer);
         for pass in &self.passes {
             let place = self.memory.place(self.program.steps[pass.last()].output).expect("a pass makes its map");
@@ -46,23 +71,24 @@ impl<'a> Executor<'a> {
             let find = |edge: EdgeId| match self.memory.place(edge) {
                 Some(from) if from.start < place.start => &before[from],
                 Some(from) => &behind[from.start - place.end..from.end - place.end],
-                None => &input.data[..],
+                None => input,
             };
-            run_pass(self.program, pass, self.batch, find, out, &mut self.counts);
+            run_pass(self.program, pass, self.group, find, out, &mut self.counts);
         }
-        Ok(&self.counts)
     }
 
     /// A kept map of the last run, image after image.
     pub fn map(&self, edge: EdgeId) -> Option<&[i8]> {
-        let place = self.memory.place(edge)?;
-        Some(&bytemuck::cast_slice(&self.buffer)[place])
+        self.kept.iter().find(|(kept, _)| *kept == edge).map(|(_, codes)| &codes[..])
     }
+}
 
-    /// Bytes of the buffer that holds all maps.
-    pub fn bytes(&self) -> usize {
-        std::mem::size_of_val(&self.buffer[..])
-    }
+/// The largest part of a batch whose maps stay in cache, one image at least, and its memory.
+fn grouped(program: &TrunkProgram, passes: &[Pass], batch: usize, kept: &[EdgeId]) -> (usize, Memory) {
+    let parts = (1..=batch).rev().filter(|group| batch.is_multiple_of(*group));
+    let mut planned = parts.map(|group| (group, Memory::plan(program, passes, group, kept)));
+    let fits = |(group, memory): &(usize, Memory)| *group == 1 || memory.elements() <= GROUP_BYTES;
+    planned.find(fits).unwrap_or_else(|| (batch, Memory::plan(program, passes, batch, kept)))
 }
 
 /// Runs one pass; `find` gives the codes of a map.
@@ -76,10 +102,12 @@ fn run_pass<'m>(
 ) {
     let step = &program.steps[pass.step];
     with_maps(step, batch, &find, |maps| match pass.after {
-        None => counts[pass.step] = step.run_into(maps, None, out),
+        None => counts[pass.step] += step.run_into(maps, None, out),
         Some((add, operand)) => {
             let other = find(program.steps[add].inputs[1 - operand]);
-            [counts[pass.step], counts[add]] = step.run_before(&program.steps[add], maps, None, other, operand, out);
+            let [own, added] = step.run_before(&program.steps[add], maps, None, other, operand, out);
+            counts[pass.step] += own;
+            counts[add] += added;
         }
     });
 }
