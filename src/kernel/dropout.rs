@@ -4,7 +4,8 @@
 //! data set and the position (`philox`), so it is made again instead of being kept, and neither thread
 //! nor micro-batch enters it. Every device drops the same elements.
 
-use super::{Bindings, BufferId, Cell, Kernel, KernelCall, Tolerance, floats, floats_mut, params, philox, size};
+use super::{Bindings, BufferId, Cell, Kernel, KernelCall, Tolerance, floats, floats_mut, params, size};
+use crate::seed::philox::philox;
 use rayon::prelude::*;
 
 params::params! {
@@ -80,12 +81,15 @@ pub fn output_words(p: &Params) -> usize {
     p.batch as usize * p.elements as usize
 }
 
+/// Counters taken at a time: a vector's worth.
+const MANY: usize = 16;
+
 /// Scale or zero for each position of one image.
 fn mask(p: &Params, image: u32, mask: &mut Vec<f32>) {
     mask.clear();
     let key = [p.seed_low, p.seed_high];
-    for counter in (0..p.positions.div_ceil(4)).step_by(philox::MANY) {
-        let words = philox::philox(counter, [image, p.step, p.tensor], key);
+    for counter in (0..p.positions.div_ceil(4)).step_by(MANY) {
+        let words = philox::<MANY>(counter, [image, p.step, p.tensor], key);
         mask.extend(words.as_flattened().iter().map(|&w| if w < p.threshold { 0.0 } else { p.scale }));
     }
     mask.truncate(p.positions as usize);

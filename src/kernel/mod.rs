@@ -55,7 +55,6 @@ mod outer;
 pub mod pad;
 mod params;
 pub mod pass_mask;
-mod philox;
 pub mod requantise;
 pub mod running_stats;
 pub mod scale;

@@ -8,19 +8,15 @@ difference is named with what reproduces it; its model and golden file are kept.
   onnx_live.py --binary target/release/trunkline --graphs 100
   onnx_live.py --binary target/release/trunkline --seed 17          # one graph, for a closer look
 """
-import argparse
 import itertools
 import logging
-import sys
-import tempfile
-from pathlib import Path
 
 import onnx
 import onnxruntime
 
 import onnx_quant
 import random_onnx
-from trunkline_cli import Binary, Row, markdown, save_rows
+from trunkline_cli import Row, run_suites
 
 PROFILE = "onnxruntime"
 KINDS = list(itertools.product(onnx_quant.FORMATS, onnx_quant.ACTIVATIONS, (False, True)))
@@ -88,7 +84,8 @@ def random_suite(binary, folder, seeds, images, verbose):
     return list(comparison.rows.values())
 
 
-def real_suite(binary, folder, shared, images, verbose):
+def real_suite(binary, folder, models, images, verbose):
+    shared = models.parent
     comparison = Comparison(binary, folder, "real ONNX models", verbose)
     for network, (file, kind_of_image) in onnx_quant.NETWORKS.items():
         path = shared / "models" / file
@@ -105,31 +102,9 @@ def real_suite(binary, folder, shared, images, verbose):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", required=True, type=Path, help="the trunkline binary")
-    parser.add_argument("--graphs", type=int, default=300, help="random graphs (300)")
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--seed", type=int, help="this random graph only")
-    parser.add_argument("--images", type=int, default=2, help="inputs per graph (2)")
-    parser.add_argument("--models", type=Path, help="the folder of the shared models, for the real ones")
-    parser.add_argument("--keep", type=Path, help="where graphs that differ are kept (a new folder)")
-    parser.add_argument("--results", type=Path, help="append the table's rows to this file, as JSON lines")
-    parser.add_argument("--verbose", action="store_true", help="name every difference and refusal")
-    args = parser.parse_args()
     logging.disable(logging.WARNING)
     onnxruntime.set_default_logger_severity(3)
-    binary = Binary(args.binary.resolve())
-    folder = args.keep or Path(tempfile.mkdtemp(prefix="trunkline-conformance-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    one = args.seed is not None
-    seeds = [args.seed] if one else range(args.first_seed, args.first_seed + args.graphs)
-    rows = random_suite(binary, folder, seeds, args.images, args.verbose or one)
-    if args.models and not one:
-        rows += real_suite(binary, folder, args.models.parent, args.images, args.verbose)
-    print(markdown(rows))
-    if args.results:
-        save_rows(rows, args.results)
-    sys.exit(0 if all(r.passed for r in rows) else 1)
+    run_suites(__doc__, 2, random_suite, real_suite)
 
 
 if __name__ == "__main__":

@@ -10,19 +10,15 @@ is named with what reproduces it; its model and golden file are kept.
   tflite_live.py --binary target/release/trunkline --graphs 300
   tflite_live.py --binary target/release/trunkline --seed 17        # one graph, for a closer look
 """
-import argparse
 import os
 import re
-import sys
-import tempfile
-from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 import random_graphs
 import tflite_builder
-from trunkline_cli import Binary, Row, markdown, save_golden, save_rows
+from trunkline_cli import Row, run_suites, save_golden
 
 REAL_MODELS = ["mlperf_tiny/pretrainedResnet_quant", "mlperf_tiny/vww_96_int8", "mlperf_tiny/kws_ref_model",
                "mlperf_tiny/ad01_int8", "coral/mobilenet_v1_0.25_128_quant", "coral/tf2_mobilenet_v2_1.0_224_ptq"]
@@ -180,32 +176,7 @@ def real_suite(binary, folder, models, images, verbose):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", required=True, type=Path, help="the trunkline binary")
-    parser.add_argument("--graphs", type=int, default=300, help="random graphs (300)")
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--seed", type=int, help="this random graph only")
-    parser.add_argument("--images", type=int, default=4, help="inputs per graph (4)")
-    parser.add_argument("--models", type=Path, help="the folder of the shared models, for the real ones")
-    parser.add_argument("--keep", type=Path, help="where graphs that differ are kept (a new folder)")
-    parser.add_argument("--results", type=Path, help="append the table's rows to this file, as JSON lines")
-    parser.add_argument("--verbose", action="store_true", help="name every difference and refusal")
-    args = parser.parse_args()
-    binary = Binary(args.binary.resolve())
-    folder = args.keep or Path(tempfile.mkdtemp(prefix="trunkline-conformance-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    one = args.seed is not None
-    seeds = [args.seed] if one else range(args.first_seed, args.first_seed + args.graphs)
-    rows = random_suite(binary, folder, seeds, args.images, args.verbose or one)
-    if args.models and not one:
-        rows += real_suite(binary, folder, args.models, args.images, args.verbose)
-    print(markdown(rows))
-    for row in rows:
-        if row.first_by_operator:
-            print(f"{row.suite}, {row.peer}: first differences by operator: {dict(row.first_by_operator.most_common())}")
-    if args.results:
-        save_rows(rows, args.results)
-    sys.exit(0 if all(r.passed for r in rows) else 1)
+    run_suites(__doc__, 4, random_suite, real_suite)
 
 
 if __name__ == "__main__":

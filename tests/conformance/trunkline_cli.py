@@ -3,11 +3,14 @@
 Run as a program it prints the table of the rows in a JSON-lines file and says by its exit status whether
 anything differed: `trunkline_cli.py ROWS.jsonl`.
 """
+import argparse
 import json
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -92,6 +95,36 @@ def save_rows(rows, path):
     with open(path, "a") as out:
         for row in rows:
             out.write(json.dumps(vars(row)) + "\n")
+
+
+def run_suites(about, images, random_suite, real_suite):
+    """The command line of a live comparison: its suites, their table, and its exit status."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", required=True, type=Path, help="the trunkline binary")
+    parser.add_argument("--graphs", type=int, default=300, help="random graphs (300)")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, help="this random graph only")
+    parser.add_argument("--images", type=int, default=images, help=f"inputs per graph ({images})")
+    parser.add_argument("--models", type=Path, help="the folder of the shared models, for the real ones")
+    parser.add_argument("--keep", type=Path, help="where graphs that differ are kept (a new folder)")
+    parser.add_argument("--results", type=Path, help="append the table's rows to this file, as JSON lines")
+    parser.add_argument("--verbose", action="store_true", help="name every difference and refusal")
+    args = parser.parse_args()
+    binary = Binary(args.binary.resolve())
+    folder = args.keep or Path(tempfile.mkdtemp(prefix="trunkline-conformance-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    one = args.seed is not None
+    seeds = [args.seed] if one else range(args.first_seed, args.first_seed + args.graphs)
+    rows = random_suite(binary, folder, seeds, args.images, args.verbose or one)
+    if args.models and not one:
+        rows += real_suite(binary, folder, args.models, args.images, args.verbose)
+    print(markdown(rows))
+    for row in rows:
+        if row.first_by_operator:
+            print(f"{row.suite}, {row.peer}: first differences by operator: {dict(row.first_by_operator.most_common())}")
+    if args.results:
+        save_rows(rows, args.results)
+    sys.exit(0 if all(r.passed for r in rows) else 1)
 
 
 def main():

@@ -87,14 +87,7 @@ impl Kernels {
     }
 
     pub(super) fn table(self) -> Option<&'static Table> {
-        match self {
-            Kernels::Reference => None,
-            Kernels::Auto => {
-                let vectors = InstructionSet::available().find(|&set| set != InstructionSet::Portable);
-                vectors.and_then(InstructionSet::table)
-            }
-            Kernels::Only(set) => set.table(),
-        }
+        self.set().and_then(InstructionSet::table)
     }
 }
 
