@@ -12,6 +12,7 @@ use crate::units::HardwareDomain;
 
 mod check;
 pub mod crossing;
+pub mod gradient;
 pub mod structure;
 
 pub use check::GraphError;

@@ -5,57 +5,15 @@
 //! Registers and the sums that update them cross once per step. Nothing here is declared either:
 //! it follows from the graph and from what trains.
 
-use super::gradient::Gradients;
 use super::tap::Tap;
+use crate::graph::gradient::Gradients;
 use crate::graph::{Graph, NodeId};
 use crate::ledger::{Event, Ledger, Place};
 use crate::op::{Op, Registers};
+use crate::quant::error_code::GradFormat;
 use crate::scheme::{BatchNormMode, Placed};
 use crate::tensor::Shape;
 use crate::units::{Direction, HardwareDomain, Phase};
-use serde::{Deserialize, Serialize};
-use std::str::FromStr;
-
-/// How errors are carried through the trunk and across the bus.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum GradFormat {
-    F32,
-    #[default]
-    Int16,
-    Int12,
-    Int8,
-}
-
-impl GradFormat {
-    pub fn bits(self) -> u32 {
-        match self {
-            GradFormat::F32 => 32,
-            GradFormat::Int16 => 16,
-            GradFormat::Int12 => 12,
-            GradFormat::Int8 => 8,
-        }
-    }
-
-    /// Bytes of an image's error: its mantissas, and the exponent that they share.
-    pub fn bytes(self, elements: u64) -> u64 {
-        let exponent = u64::from(self != GradFormat::F32);
-        (elements * u64::from(self.bits())).div_ceil(8) + exponent
-    }
-}
-
-impl FromStr for GradFormat {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "f32" => Ok(Self::F32),
-            "int16" => Ok(Self::Int16),
-            "int12" => Ok(Self::Int12),
-            "int8" => Ok(Self::Int8),
-            _ => Err(format!("'{text}' is no error format; there are f32, int16, int12, int8")),
-        }
-    }
-}
 
 /// The backward taps of one image, in the order of the forward taps that they answer, then the
 /// transfers of one step.

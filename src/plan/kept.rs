@@ -3,7 +3,7 @@
 //! A map is kept once per side and form, whoever needs it. Nothing is kept before the earliest
 //! thing that trains. Whether it is really held is for the engines to show.
 
-use super::gradient::{Gradients, trains_weight};
+use crate::graph::gradient::{Gradients, trains_weight};
 use crate::graph::{EdgeId, Graph, GraphError, NodeId, ParamKind};
 use crate::op::{Activation, Op, Reads};
 use crate::tensor::Shape;

@@ -5,7 +5,6 @@
 
 pub mod backward;
 pub mod connections;
-pub mod gradient;
 pub mod kept;
 pub mod macs;
 pub mod params;

@@ -7,6 +7,8 @@
 
 use super::Round;
 use crate::seed::Noise;
+use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 
 /// The mantissa's width, with its sign: 8, 12 or 16 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,47 @@ impl ErrorBits {
 
     pub const fn bits(self) -> u32 {
         self.0
+    }
+}
+
+/// How errors are carried through the trunk and across the bus.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GradFormat {
+    F32,
+    #[default]
+    Int16,
+    Int12,
+    Int8,
+}
+
+impl GradFormat {
+    pub fn bits(self) -> u32 {
+        match self {
+            GradFormat::F32 => 32,
+            GradFormat::Int16 => 16,
+            GradFormat::Int12 => 12,
+            GradFormat::Int8 => 8,
+        }
+    }
+
+    /// Bytes of an image's error: its mantissas, and the exponent that they share.
+    pub fn bytes(self, elements: u64) -> u64 {
+        let exponent = u64::from(self != GradFormat::F32);
+        (elements * u64::from(self.bits())).div_ceil(8) + exponent
+    }
+}
+
+impl FromStr for GradFormat {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "f32" => Ok(Self::F32),
+            "int16" => Ok(Self::Int16),
+            "int12" => Ok(Self::Int12),
+            "int8" => Ok(Self::Int8),
+            _ => Err(format!("'{text}' is no error format; there are f32, int16, int12, int8")),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! The trunk's weights never have a gradient. Backward stops at the earliest adapter because the
 //! maps before it depend on nothing that trains; nobody declares that frontier.
 
-use crate::graph::{EdgeId, Graph, GraphError, NodeId};
+use super::{EdgeId, Graph, GraphError, NodeId};
 use crate::op::Op;
 use crate::units::HardwareDomain;
 
