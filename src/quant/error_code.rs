@@ -176,6 +176,11 @@ fn pseudo_stochastic(v: i64, s: u32) -> i64 {
     if v < 0 { -(q as i64) } else { q as i64 }
 }
 
+/// How many bits accumulators as large as `largest` must lose.
+pub fn shift_of(largest: u64, bits: ErrorBits) -> u32 {
+    (64 - largest.leading_zeros()).saturating_sub(bits.bits() - 1)
+}
+
 /// The exponent under which accumulators of exponent `exponent` fill the mantissas; none if all are zero.
 pub fn filling(largest: u64, exponent: i32, bits: ErrorBits) -> Option<i32> {
     (largest > 0).then(|| exponent + (64 - largest.leading_zeros()) as i32 - (bits.bits() as i32 - 1))
@@ -214,11 +219,11 @@ pub fn renormalise_into(
     mantissas: &mut [i16],
 ) -> i32 {
     let largest = accs.iter().map(|a| a.unsigned_abs()).max().unwrap_or(0);
-    let Some(filling) = filling(largest, exponent, bits) else {
+    if largest == 0 {
         mantissas.fill(0);
         return ZERO_EXPONENT;
-    };
-    let to = filling.max(exponent).clamp(ZERO_EXPONENT, LARGEST_EXPONENT);
+    }
+    let to = (exponent + shift_of(largest, bits) as i32).clamp(ZERO_EXPONENT, LARGEST_EXPONENT);
     convert(accs, exponent, to, bits, rounding, mantissas);
     to
 }
