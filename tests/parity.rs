@@ -95,7 +95,7 @@ fn right_twin(kernel: Kernel, params: &[u32], inputs: &[&[u32]], out: &mut [u32]
 
 fn specs(memory: &[Vec<u32>]) -> Vec<BufferSpec> {
     let names = ["a", "b", "c", "out", "d", "e", "f"];
-    let spec = |(name, words): (&str, &Vec<u32>)| BufferSpec { name: name.into(), words: words.len(), constant: None };
+    let spec = |(name, words): (&str, &Vec<u32>)| BufferSpec::map(name, words.len());
     names.into_iter().zip(memory).map(spec).collect()
 }
 
@@ -407,7 +407,7 @@ fn grids_fold_at_the_limit_of_workgroups() {
 fn a_buffer_beyond_the_binding_limit_is_an_error() {
     for mut device in gpus() {
         let words = (device.max_binding_bytes() / 4 + 1) as usize;
-        let spec = BufferSpec { name: "feature map".into(), words, constant: None };
+        let spec = BufferSpec::map("feature map", words);
         let error = device.prepare(&[spec], 1).unwrap_err();
         assert!(matches!(error, DeviceError::TooLarge { .. }), "{error}");
         assert!(error.to_string().contains("--micro-batch"), "{error}");
@@ -415,13 +415,14 @@ fn a_buffer_beyond_the_binding_limit_is_an_error() {
 }
 
 #[test]
-fn constants_are_shared_by_slots_and_calls_run_in_order() {
+fn shared_buffers_are_one_for_all_slots_and_calls_run_in_order() {
     let mut devices = gpus();
     devices.push(device::open("cpu").unwrap());
     for mut device in devices {
         let words = |values: [f32; 2]| values.map(f32::to_bits).to_vec();
-        let spec = |name: &str, constant| BufferSpec { name: name.into(), words: 2, constant };
-        let buffers = [spec("x", None), spec("w", Some(words([10.0, 20.0]))), spec("t", None), spec("y", None)];
+        let map = |name: &str| BufferSpec::map(name, 2);
+        let state = BufferSpec::state("s", words([1.0, 1.0]));
+        let buffers = [map("x"), BufferSpec::constant("w", words([10.0, 20.0])), map("t"), map("y"), state];
         device.prepare(&buffers, 2).unwrap();
         let p = add::Params::new(1, 2);
         let calls = [add::call(p, A, B, C), add::call(p, C, C, OUT)];
@@ -438,6 +439,10 @@ fn constants_are_shared_by_slots_and_calls_run_in_order() {
         device.run(1, &calls).unwrap();
         assert_eq!(device.read(1, OUT, 2).unwrap(), words([10.0, 13.0]));
         assert_eq!((device.counts().runs, device.counts().calls, device.counts().reads), (4, 7, 4));
+        // What a kernel adds to the state in one slot is there in the other.
+        let add = [accumulate::call(accumulate::Params::new(1, 2), A, BufferId(4))];
+        (0..2).for_each(|slot| device.run(slot, &add).unwrap());
+        assert_eq!(device.read(0, BufferId(4), 2).unwrap(), words([7.0, 9.0]));
     }
 }
 

@@ -4,10 +4,13 @@ use super::Failure;
 use super::output::{Format, Output};
 use super::values;
 use crate::experiment::account::{Account as Row, AccountError, account};
+use crate::experiment::training_account::training_account;
 use crate::experiment::trunk::{Trunk, Wanted};
 use crate::hw::library;
 use crate::plan::macs::MacRule;
 use crate::quant::Profile;
+use crate::quant::error_code::GradFormat;
+use crate::report;
 use crate::report::paper::{Match, Table, aswani_table3, nettailor, nettailor_table3, rebuffi_table1};
 use crate::report::render::Section;
 use crate::report::run::{account_sections, accounts};
@@ -63,6 +66,12 @@ pub struct Account {
     /// Bits of a sum that enters a trunk accumulator: 8 or 16
     #[arg(long, value_name = "BITS", default_value = "8", value_parser = values::tap_bits)]
     tap_bits: u32,
+    /// Also count a training step: backward MACs and traffic, bytes kept by layer and side
+    #[arg(long)]
+    train: bool,
+    /// How errors are carried through the trunk and across the bus: f32, int16, int12, int8
+    #[arg(long, value_name = "FORMAT", default_value = "int16", requires = "train")]
+    grad: GradFormat,
     /// Recompute a paper's table instead, under the paper's own conventions
     #[arg(long, value_enum, value_name = "TABLE", conflicts_with_all = NOT_WITH_PAPER)]
     paper: Option<Paper>,
@@ -71,8 +80,19 @@ pub struct Account {
 }
 
 /// A paper's table has its own trunk and conventions.
-const NOT_WITH_PAPER: [&str; 10] =
-    ["trunk", "profile", "scheme", "sites", "batch_norm", "system", "classes", "input", "mac_rule", "tap_bits"];
+const NOT_WITH_PAPER: [&str; 11] = [
+    "trunk",
+    "profile",
+    "scheme",
+    "sites",
+    "batch_norm",
+    "system",
+    "classes",
+    "input",
+    "mac_rule",
+    "tap_bits",
+    "train",
+];
 
 fn schemes_help() -> String {
     format!("{}\n\nSeveral are separated by commas; all of them: all", values::scheme_help())
@@ -102,7 +122,12 @@ impl Account {
             let request =
                 Request { scheme: spec.clone(), sites: self.sites.clone(), batch_norm: self.batch_norm, seed: 0 };
             match account(&trunk, &request, &system, self.tap_bits, self.mac_rule) {
-                Ok((row, _)) => rows.push(row),
+                Ok((mut row, placed)) => {
+                    if self.train {
+                        row.training = Some(training_account(&placed, &row.taps, self.grad)?);
+                    }
+                    rows.push(row);
+                }
                 // Of all schemes, those that this trunk has no place for are told and left out.
                 Err(AccountError::Scheme(e @ SchemeError::Sites { .. })) if all => left_out.push(e),
                 Err(e) => return Err(e.into()),
@@ -123,6 +148,7 @@ impl Account {
             }
         }
         let mut sections = vec![overview];
+        sections.extend(self.train.then(|| report::training::overview(&rows)));
         if let [one] = &rows[..] {
             sections.extend(account_sections(one));
         }

@@ -4,13 +4,13 @@ use super::program::Program;
 use super::{BufferId, BufferSpec, Counts, Device, DeviceError, DeviceInfo, DeviceKind};
 use crate::kernel::KernelCall;
 
-/// Runs twins. Holds constants once, and the other buffers once per slot.
+/// Runs twins. Holds shared buffers once, and the others once per slot.
 pub struct Cpu {
     info: DeviceInfo,
     program: Program,
-    /// By buffer; empty for those that are not constant.
-    constants: Vec<Option<Vec<u32>>>,
-    /// By slot and buffer; empty for constants.
+    /// By buffer; empty for those that are not shared.
+    shared: Vec<Option<Vec<u32>>>,
+    /// By slot and buffer; empty for those that are shared.
     slots: Vec<Vec<Vec<u32>>>,
 }
 
@@ -27,22 +27,26 @@ pub fn info(note: String) -> DeviceInfo {
 impl Cpu {
     /// `note` says why it was chosen, if it was not asked for.
     pub fn new(note: String) -> Self {
-        Self { info: info(note), program: Program::default(), constants: Vec::new(), slots: Vec::new() }
+        Self { info: info(note), program: Program::default(), shared: Vec::new(), slots: Vec::new() }
     }
 
     fn call(&mut self, slot: usize, call: &KernelCall) {
-        let output = call.output.0 as usize;
         // Taken out while the inputs are borrowed; it is none of them.
-        let mut out = std::mem::take(&mut self.slots[slot][output]);
+        let mut out = std::mem::take(self.buffer_mut(slot, call.output));
         let words = call.input_words();
         let inputs: Vec<&[u32]> = call.inputs.iter().zip(words).map(|(&id, n)| &self.buffer(slot, id)[..n]).collect();
         call.kernel.twin(&call.params, &inputs, &mut out[..call.output_words()]);
-        self.slots[slot][output] = out;
+        *self.buffer_mut(slot, call.output) = out;
     }
 
     fn buffer(&self, slot: usize, id: BufferId) -> &[u32] {
         let id = id.0 as usize;
-        self.constants[id].as_deref().unwrap_or(&self.slots[slot][id])
+        self.shared[id].as_deref().unwrap_or(&self.slots[slot][id])
+    }
+
+    fn buffer_mut(&mut self, slot: usize, id: BufferId) -> &mut Vec<u32> {
+        let id = id.0 as usize;
+        self.shared[id].as_mut().unwrap_or(&mut self.slots[slot][id])
     }
 }
 
@@ -57,15 +61,15 @@ impl Device for Cpu {
 
     fn prepare(&mut self, buffers: &[BufferSpec], slots: usize) -> Result<(), DeviceError> {
         self.program = Program::new(buffers, slots, &self.info.name, self.max_binding_bytes())?;
-        let constant = |spec: &BufferSpec| {
-            spec.constant.as_ref().map(|words| {
-                let mut words = words.clone();
+        let shared = |spec: &BufferSpec| {
+            spec.shared().map(|words| {
+                let mut words = words.to_vec();
                 words.resize(spec.words, 0);
                 words
             })
         };
-        self.constants = buffers.iter().map(constant).collect();
-        let own = |spec: &BufferSpec| match spec.constant {
+        self.shared = buffers.iter().map(shared).collect();
+        let own = |spec: &BufferSpec| match spec.shared() {
             Some(_) => Vec::new(),
             None => vec![0; spec.words],
         };
@@ -75,9 +79,7 @@ impl Device for Cpu {
 
     fn write(&mut self, slot: usize, buffer: BufferId, words: &[u32]) -> Result<(), DeviceError> {
         self.program.write(slot, buffer, words.len())?;
-        let id = buffer.0 as usize;
-        let held = self.constants[id].as_mut().unwrap_or(&mut self.slots[slot][id]);
-        held[..words.len()].copy_from_slice(words);
+        self.buffer_mut(slot, buffer)[..words.len()].copy_from_slice(words);
         Ok(())
     }
 

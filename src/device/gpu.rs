@@ -93,7 +93,7 @@ pub struct Gpu {
 
 /// One micro-batch in flight.
 struct Slot {
-    /// By buffer; constants are handles to one buffer that all slots share.
+    /// By buffer; shared ones are handles to one buffer.
     buffers: Vec<wgpu::Buffer>,
     /// The parameters of a run's calls.
     params: Option<wgpu::Buffer>,
@@ -149,19 +149,18 @@ impl Gpu {
 
     fn build_slots(&self, buffers: &[BufferSpec], slots: usize) -> Vec<Slot> {
         let upload = |spec: &BufferSpec| {
-            spec.constant.as_ref().map(|words| {
+            spec.shared().map(|words| {
                 let buffer = self.storage(spec);
                 self.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(words));
                 buffer
             })
         };
-        let constants: Vec<Option<wgpu::Buffer>> = buffers.iter().map(upload).collect();
-        // Copies the constants now rather than with the first run.
+        let shared: Vec<Option<wgpu::Buffer>> = buffers.iter().map(upload).collect();
+        // Copies their contents now rather than with the first run.
         self.queue.submit([]);
-        let own = |(spec, constant): (&BufferSpec, &Option<wgpu::Buffer>)| {
-            constant.clone().unwrap_or_else(|| self.storage(spec))
-        };
-        let slot = |_| Slot { buffers: buffers.iter().zip(&constants).map(own).collect(), params: None };
+        let own =
+            |(spec, shared): (&BufferSpec, &Option<wgpu::Buffer>)| shared.clone().unwrap_or_else(|| self.storage(spec));
+        let slot = |_| Slot { buffers: buffers.iter().zip(&shared).map(own).collect(), params: None };
         (0..slots).map(slot).collect()
     }
 
@@ -367,7 +366,7 @@ mod tests {
     }
 
     fn specs() -> Vec<BufferSpec> {
-        let spec = |name: &str| BufferSpec { name: name.into(), words: 8, constant: None };
+        let spec = |name: &str| BufferSpec::map(name, 8);
         vec![spec("a"), spec("b"), spec("sum")]
     }
 

@@ -60,8 +60,40 @@ pub struct BufferSpec {
     pub name: String,
     /// For the largest micro-batch.
     pub words: usize,
-    /// Weights and the like: uploaded once, one copy for all slots.
-    pub constant: Option<Vec<u32>>,
+    pub held: Held,
+}
+
+/// How a device holds a buffer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Held {
+    /// Once for each micro-batch in flight, zeroed: a map.
+    PerSlot,
+    /// One copy for all slots, uploaded once, that no kernel writes: weights that do not train.
+    Constant(Vec<u32>),
+    /// One copy for all slots that kernels update: what trains, its gradients and moments.
+    State(Vec<u32>),
+}
+
+impl BufferSpec {
+    pub fn map(name: impl Into<String>, words: usize) -> Self {
+        Self { name: name.into(), words, held: Held::PerSlot }
+    }
+
+    pub fn constant(name: impl Into<String>, words: Vec<u32>) -> Self {
+        Self { name: name.into(), words: words.len(), held: Held::Constant(words) }
+    }
+
+    pub fn state(name: impl Into<String>, words: Vec<u32>) -> Self {
+        Self { name: name.into(), words: words.len(), held: Held::State(words) }
+    }
+
+    /// What a buffer of which all slots share one copy starts with.
+    pub fn shared(&self) -> Option<&[u32]> {
+        match &self.held {
+            Held::PerSlot => None,
+            Held::Constant(words) | Held::State(words) => Some(words),
+        }
+    }
 }
 
 /// Somewhere that kernels run.
@@ -71,11 +103,10 @@ pub trait Device: Send {
     /// The largest buffer that a kernel can be given.
     fn max_binding_bytes(&self) -> u64;
 
-    /// Replaces whatever was held by these buffers: each constant once, each other buffer once for
-    /// each of `slots` micro-batches in flight, zeroed.
+    /// Replaces whatever was held by these buffers, as each says, for `slots` micro-batches in flight.
     fn prepare(&mut self, buffers: &[BufferSpec], slots: usize) -> Result<(), DeviceError>;
 
-    /// Writes the first words of a buffer. A constant is written for all slots, whichever is named.
+    /// Writes the first words of a buffer. A shared one is written for all slots, whichever is named.
     fn write(&mut self, slot: usize, buffer: BufferId, words: &[u32]) -> Result<(), DeviceError>;
 
     /// Runs `calls` in order. May return before they are done: reading waits.

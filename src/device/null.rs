@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn reads_are_zeros_and_everything_is_counted() {
         let mut device = Null::new();
-        device.prepare(&[BufferSpec { name: "map".into(), words: 4, constant: None }], 1).unwrap();
+        device.prepare(&[BufferSpec::map("map", 4)], 1).unwrap();
         device.write(0, BufferId(0), &[1, 2, 3]).unwrap();
         assert_eq!(device.read(0, BufferId(0), 4).unwrap(), [0; 4]);
         assert!(device.read(0, BufferId(0), 5).is_err());

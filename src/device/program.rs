@@ -1,7 +1,7 @@
 //! What every device keeps of a program: the sizes of its buffers, what was asked, and the checks
 //! that make all devices refuse the same things in the same words.
 
-use super::{BufferId, BufferSpec, DeviceError};
+use super::{BufferId, BufferSpec, DeviceError, Held};
 use crate::kernel::{self, KernelCall};
 
 /// What was asked of a device.
@@ -36,11 +36,15 @@ impl Program {
             if bytes > limit {
                 return Err(DeviceError::TooLarge { buffer: spec.name.clone(), bytes, limit, device: device.into() });
             }
-            if spec.constant.as_ref().is_some_and(|c| c.len() > spec.words) {
-                return Err(refused(format!("buffer {}", spec.name), "its constant is longer than itself"));
+            if spec.shared().is_some_and(|words| words.len() > spec.words) {
+                return Err(refused(format!("buffer {}", spec.name), "its contents are longer than itself"));
             }
         }
-        let buffer = |s: &BufferSpec| Buffer { name: s.name.clone(), words: s.words, constant: s.constant.is_some() };
+        let buffer = |s: &BufferSpec| Buffer {
+            name: s.name.clone(),
+            words: s.words,
+            constant: matches!(s.held, Held::Constant(_)),
+        };
         Ok(Self { buffers: buffers.iter().map(buffer).collect(), slots, counts: Counts::default() })
     }
 
@@ -126,18 +130,14 @@ mod tests {
     use crate::kernel::{add, mul};
     use crate::tensor::Shape;
 
-    fn spec(name: &str, words: usize) -> BufferSpec {
-        BufferSpec { name: name.into(), words, constant: None }
-    }
-
     fn program() -> Program {
-        let weights = BufferSpec { constant: Some(vec![0; 2]), ..spec("w", 8) };
-        Program::new(&[spec("a", 8), spec("b", 8), weights], 2, "test", 1 << 20).unwrap()
+        let weights = BufferSpec { words: 8, ..BufferSpec::constant("w", vec![0; 2]) };
+        Program::new(&[BufferSpec::map("a", 8), BufferSpec::map("b", 8), weights], 2, "test", 1 << 20).unwrap()
     }
 
     #[test]
     fn a_buffer_beyond_the_limit_names_the_size_the_limit_and_the_remedy() {
-        let error = Program::new(&[spec("map", 101)], 1, "test", 400).err().unwrap().to_string();
+        let error = Program::new(&[BufferSpec::map("map", 101)], 1, "test", 400).err().unwrap().to_string();
         assert!(["map", "404", "400", "--micro-batch"].iter().all(|part| error.contains(part)), "{error}");
     }
 

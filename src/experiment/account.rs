@@ -1,5 +1,6 @@
 //! What a placed trunk costs on a system, counted without executing: one row of a report.
 
+use super::training_account::TrainingAccount;
 use super::trunk::Trunk;
 use crate::graph::GraphError;
 use crate::hw::System;
@@ -59,6 +60,9 @@ pub struct Account {
     pub macs: MacCounts,
     pub connections: Connections,
     pub taps: Vec<Tap>,
+    /// A training step, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingAccount>,
     pub link: LinkUse,
     /// Physical wires of the link; `None` where nobody says.
     pub link_wires: Option<u64>,
@@ -116,6 +120,7 @@ pub fn count(
         macs: macs::count(&placed.graph, rule),
         connections: connections::count(placed, &taps),
         taps,
+        training: None,
         link: timed.link,
         link_wires: system.link.phy.wires.value().map(|n| n as u64),
         time: timed.time,

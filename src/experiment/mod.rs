@@ -7,6 +7,7 @@ pub mod events;
 pub mod input;
 pub mod quant_sweep;
 pub mod run;
+pub mod training_account;
 pub mod trunk;
 pub mod trunk_file;
 pub mod verify;

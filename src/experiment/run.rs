@@ -15,7 +15,7 @@ use crate::plan::macs::{MacCounts, MacRule};
 use crate::plan::tap::{TapPrecision, taps};
 use crate::quant::{Arith, Profile, ProfileError};
 use crate::run::{self, Outcome, Prepared, RunError};
-use crate::scheme::{self, BatchNormMode, Request, SchemeError};
+use crate::scheme::{self, Request, SchemeError};
 use crate::trunk::{TrunkError as PrepareError, TrunkProgram, prepare};
 use crate::units::Phase;
 use serde::Serialize;
@@ -165,7 +165,7 @@ pub fn run(mut job: Job, settings: &Settings, progress: &(dyn Fn(usize) + Sync))
     let calibration_s = started.elapsed().as_secs_f64();
     engine_runs(job.system, &job.trunk.profile)?;
     let placed = scheme::place(&job.trunk.graph, &job.request)?;
-    if placed.batch_norm == BatchNormMode::Registers && job.trunk.profile.folds_norms() {
+    if placed.batch_norm.loads_registers() && job.trunk.profile.folds_norms() {
         return Err(ExperimentError::NoRegisters { profile: job.trunk.profile.to_string() });
     }
     let account = count(&job.trunk, &placed, job.system, settings.tap_in_bits, MacRule::Conv)?;

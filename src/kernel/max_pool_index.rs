@@ -23,8 +23,12 @@ pub fn call(params: Params, map: BufferId, output: BufferId) -> KernelCall {
 
 /// Bits of an index.
 pub fn bits(p: &Params) -> u32 {
-    let positions = p.kernel_h * p.kernel_w;
-    assert!(positions <= 1 << 16, "a window of {positions} positions");
+    index_bits(p.kernel_h as usize * p.kernel_w as usize)
+}
+
+/// The fewest bits of 1, 2, 4, 8 and 16 that hold an index into `positions` positions.
+pub fn index_bits(positions: usize) -> u32 {
+    assert!(positions <= 1 << 16, "an index into {positions} positions");
     positions.next_power_of_two().trailing_zeros().next_power_of_two()
 }
 

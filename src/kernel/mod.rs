@@ -19,6 +19,7 @@ pub mod avg_pool_grad;
 pub mod batch_norm;
 pub mod batch_norm_input_grad;
 pub mod batch_norm_scale_grad;
+pub mod channel_max_index;
 pub mod channel_moments;
 pub mod channel_pool;
 pub mod channel_pool_grad;
@@ -116,6 +117,14 @@ impl KernelCall {
     /// The same call for another number of images.
     pub fn with_batch(mut self, batch: u32) -> Self {
         self.params[0] = batch;
+        self
+    }
+
+    /// The same call in the first micro-batch of a step, where a sum over the batch starts from zero.
+    pub fn starting(mut self) -> Self {
+        if matches!(self.kernel, Kernel::SumRows | Kernel::LinearWeightGrad) {
+            self.params[sum_rows::Params::ACCUMULATE] = 0;
+        }
         self
     }
 
@@ -327,6 +336,8 @@ kernels! {
     BatchNormScaleGrad => batch_norm_scale_grad,
     /// Input gradient of a batch norm by the statistics of its batch.
     BatchNormInputGrad => batch_norm_input_grad,
+    /// The channel of each pixel's maximum.
+    ChannelMaxIndex => channel_max_index,
     ChannelPoolGrad => channel_pool_grad,
     AvgPoolGrad => avg_pool_grad,
     /// Which position of its window a maximum pooling chose.

@@ -24,6 +24,9 @@ pub const BINDINGS: Bindings = Bindings { inputs: &[Cell::F32], output: Cell::F3
 const TASK_COLUMNS: usize = 1024;
 
 impl Params {
+    /// Index of `accumulate` among the words; the same in `linear_weight_grad`.
+    pub(super) const ACCUMULATE: usize = 3;
+
     pub fn new(batch: u32, rows: usize, columns: usize, accumulate: bool) -> Self {
         Self { batch, rows: size(rows), columns: size(columns), accumulate: u32::from(accumulate) }
     }

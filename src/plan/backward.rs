@@ -11,7 +11,7 @@ use crate::graph::{Graph, NodeId};
 use crate::ledger::{Event, Ledger, Place};
 use crate::op::{Op, Registers};
 use crate::quant::error_code::GradFormat;
-use crate::scheme::{BatchNormMode, Placed};
+use crate::scheme::Placed;
 use crate::tensor::Shape;
 use crate::units::{Direction, HardwareDomain, Phase};
 
@@ -49,7 +49,7 @@ pub fn taps(placed: &Placed, gradients: &Gradients, format: GradFormat) -> Vec<T
 /// Two sums per channel of the loadable batch norms leave the trunk, two registers per channel
 /// come back.
 fn registers(placed: &Placed, gradients: &Gradients) -> Vec<Tap> {
-    if placed.batch_norm != BatchNormMode::Registers {
+    if !placed.batch_norm.loads_registers() {
         return vec![];
     }
     let channels: usize = loadable(&placed.graph, gradients).map(|(_, channels)| channels).sum();
@@ -107,7 +107,7 @@ pub fn tally(graph: &Graph, gradients: &Gradients, taps: &[Tap], ledger: &mut Le
 mod tests {
     use super::*;
     use crate::model::zoo::ZooSpec;
-    use crate::scheme::{Request, SchemeSpec, Sites, place};
+    use crate::scheme::{BatchNormMode, Request, SchemeSpec, Sites, place};
 
     /// Elements that go down and up in the backward pass of resnet26 at 64×64.
     fn errors(scheme: &str, sites: Option<Sites>) -> [u64; 2] {

@@ -5,6 +5,7 @@
 
 use crate::graph::gradient::{Gradients, trains_weight};
 use crate::graph::{EdgeId, Graph, GraphError, NodeId, ParamKind};
+use crate::kernel::max_pool_index::index_bits;
 use crate::op::{Activation, Op, Reads};
 use crate::tensor::Shape;
 use crate::units::HardwareDomain;
@@ -104,7 +105,9 @@ impl Keeping<'_> {
         let grids = self.read.entry((edge, side)).or_default();
         grids.insert(grid);
         // Two grids that are not the same are kept as the whole map.
-        let (h, w) = if grids.len() == 1 { grid } else { (1, 1) };
+        // What is made where it is kept is there as a whole.
+        let whole = grids.len() > 1 || (side == HardwareDomain::Adapter && self.graph.home(edge) == side);
+        let (h, w) = if whole { (1, 1) } else { grid };
         let full = self.graph.shape(edge);
         let elements = Shape::new(full.h.div_ceil(h), full.w.div_ceil(w), full.c).elements() as u64;
         let tapped = side == HardwareDomain::Adapter && self.graph.home(edge) == HardwareDomain::Trunk;
@@ -146,7 +149,7 @@ impl Keeping<'_> {
             // The mean needs nothing, the maximum one index per position.
             Op::ChannelPool if self.gradients.has(node.inputs[0]) => {
                 let input = self.graph.shape(node.inputs[0]);
-                let bits = if input.c <= 256 { 8 } else { 16 };
+                let bits = u64::from(index_bits(input.c));
                 self.found.insert((node.output, side, Form::Indices), (input.pixels() as u64, bits));
             }
             _ => {}
@@ -155,7 +158,7 @@ impl Keeping<'_> {
 
     /// The position of a maximum among `candidates`.
     fn indices(&mut self, output: EdgeId, side: HardwareDomain, each: u64, candidates: usize) {
-        let bits = u64::from(usize::BITS - candidates.saturating_sub(1).leading_zeros()).max(1);
+        let bits = u64::from(index_bits(candidates));
         self.found.insert((output, side, Form::Indices), (self.graph.shape(output).elements() as u64 * each, bits));
     }
 
@@ -178,7 +181,7 @@ impl Keeping<'_> {
             let is_kept = self.found.contains_key(&(output, side, Form::Values));
             match activation {
                 Activation::Sigmoid { .. } | Activation::Tanh => self.values(output, side, (1, 1)),
-                Activation::HardSwish => self.values(node.inputs[0], side, (1, 1)),
+                Activation::HardSwish | Activation::HardSigmoid { .. } => self.values(node.inputs[0], side, (1, 1)),
                 _ if node.site.is_some() && is_kept => {}
                 _ => {
                     self.found.insert((output, side, Form::Mask), (elements, 1));

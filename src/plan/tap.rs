@@ -4,7 +4,7 @@ use crate::graph::crossing::Crossing;
 use crate::graph::{Graph, GraphError, Node};
 use crate::hw::{RoundsAt, System};
 use crate::op::{Op, Registers};
-use crate::scheme::{BatchNormMode, Placed};
+use crate::scheme::Placed;
 use crate::tensor::Shape;
 use crate::trunk::Fusion;
 use crate::units::{Direction, HardwareDomain, Phase};
@@ -84,7 +84,7 @@ fn forward(graph: &Graph, fusion: &Fusion, crossing: Crossing, precision: TapPre
 /// The trunk's loadable registers: a multiplier and a bias per channel of every batch norm that
 /// stays in the trunk.
 fn registers(placed: &Placed) -> Option<Tap> {
-    if placed.batch_norm != BatchNormMode::Registers {
+    if !placed.batch_norm.loads_registers() {
         return None;
     }
     let graph = &placed.graph;

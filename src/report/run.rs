@@ -16,7 +16,10 @@ pub fn sections(report: &RunReport) -> Vec<Section> {
 
 /// One account, section by section.
 pub fn account_sections(account: &Account) -> Vec<Section> {
-    vec![macs(account), params(account), taps(account), link_and_time(account), energy(account), notes(account)]
+    let mut sections = vec![macs(account), params(account), taps(account)];
+    sections.extend(account.training.as_ref().map(super::training::kept));
+    sections.extend([link_and_time(account), energy(account), notes(account)]);
+    sections
 }
 
 /// Several accounts, a line each.
@@ -245,9 +248,6 @@ fn energy(a: &Account) -> Section {
 fn notes(a: &Account) -> Section {
     let mut section = Section::new("notes", &[]);
     a.notes.iter().for_each(|n| section.note(n.clone()));
-    section.note(format!(
-        "batch norm: {}",
-        if a.batch_norm == crate::scheme::BatchNormMode::Frozen { "frozen" } else { "registers" }
-    ));
+    section.note(format!("batch norm: {}", a.batch_norm.name()));
     section
 }

@@ -1,29 +1,36 @@
 //! The adapter device as one side of the bus.
 
 use super::RunError;
-use super::worker::{Action, Side};
+use super::lesson::Lesson;
+use super::worker::Side;
 use crate::device::Device;
 use crate::graph::{EdgeId, Graph};
 use crate::kernel::{KernelCall, codes};
 use crate::ledger::{DataEvent, Event, Ledger, Place};
-use crate::plan::program::Program;
+use crate::plan::program::{Action, Learning, Program};
 use crate::plan::tap::{Tap, VALUE_BITS};
 use crate::quant::boundary::BoundaryCounts;
+use crate::tensor::{Shape, Tensor};
+use crate::trunk::backward::{Errors, Events, Origin};
 use crate::units::{Direction, HardwareDomain, Phase};
 use std::collections::HashMap;
 
-/// Runs a [`Program`] on a device, and counts what it runs.
+/// Runs a [`Program`] on a device that holds its buffers, and counts what it runs.
 pub struct AdapterSide<'a> {
     graph: &'a Graph,
-    program: &'a Program,
-    /// The edge of each tap.
-    edges: Vec<EdgeId>,
+    /// By micro-batch: the same buffers, lowered for its images or more.
+    programs: Vec<&'a Program>,
+    taps: &'a [Tap],
     device: &'a mut dyn Device,
-    actions: Vec<Action>,
     slots: usize,
     /// Images in each micro-batch.
     batches: &'a [usize],
     pool: &'a rayon::ThreadPool,
+    lesson: Option<Lesson<'a>>,
+    /// Of a training step: what coding its errors asked for.
+    pub events: Events,
+    /// Of a training step: the words of every micro-batch's loss.
+    pub losses: Vec<Vec<u32>>,
     pub ledger: Ledger,
     /// The graph's output, image after image, if it is made here.
     pub outputs: Vec<Vec<f32>>,
@@ -51,81 +58,75 @@ impl Sent {
     }
 }
 
-/// What the adapter device does for a micro-batch: tap-outs as they are needed, every adapter node
-/// in order, tap-ins as soon as they are made.
-fn actions(graph: &Graph, program: &Program, taps: &[Tap]) -> Vec<Action> {
-    let mut actions = Vec::new();
-    let find = |edge: EdgeId, direction: Direction| {
-        taps.iter().position(|t| t.direction == direction && t.crossing.as_ref().is_some_and(|c| c.edge == edge))
-    };
-    let mut received = vec![false; taps.len()];
-    for (i, step) in program.steps.iter().enumerate() {
-        let node = graph.node(step.node);
-        for tap in node.inputs.iter().filter_map(|&e| find(e, Direction::TapOut)) {
-            if !std::mem::replace(&mut received[tap], true) {
-                actions.push(Action::Receive(tap));
-            }
-        }
-        actions.push(Action::Step(i));
-        actions.extend(find(node.output, Direction::TapIn).map(Action::Send));
-    }
-    actions
-}
-
 impl<'a> AdapterSide<'a> {
-    /// Uploads the program's constants and makes room for `slots` micro-batches.
-    #[allow(clippy::too_many_arguments)] // Each is a different thing that the side reads all along.
+    /// A run of micro-batches on a device that is prepared for `slots` of them.
     pub fn new(
         graph: &'a Graph,
-        program: &'a Program,
+        programs: Vec<&'a Program>,
         taps: &'a [Tap],
         device: &'a mut dyn Device,
         slots: usize,
         batches: &'a [usize],
         pool: &'a rayon::ThreadPool,
-        record: bool,
-    ) -> Result<Self, RunError> {
-        device.prepare(&program.buffers, slots)?;
-        let actions = actions(graph, program, taps);
-        let edges = taps.iter().filter_map(|t| t.crossing.as_ref().map(|c| c.edge)).collect();
-        let outputs = vec![Vec::new(); batches.len()];
-        let sent = record.then(HashMap::new);
-        Ok(Self {
-            graph,
-            program,
-            edges,
-            device,
-            actions,
-            slots,
-            batches,
-            pool,
-            ledger: Ledger::default(),
-            outputs,
-            sent,
-        })
+    ) -> Self {
+        let (outputs, losses) = (vec![Vec::new(); batches.len()], vec![Vec::new(); batches.len()]);
+        let (ledger, events, lesson, sent) = (Ledger::default(), Events::default(), None, None);
+        Self { graph, programs, taps, device, slots, batches, pool, lesson, events, losses, ledger, outputs, sent }
+    }
+
+    /// The same, recording what enters the trunk.
+    pub fn recording(mut self, record: bool) -> Self {
+        self.sent = record.then(HashMap::new);
+        self
+    }
+
+    /// The same as a training step.
+    pub fn learning(mut self, lesson: Lesson<'a>) -> Self {
+        self.lesson = Some(lesson);
+        self
+    }
+
+    fn edge(&self, tap: usize) -> EdgeId {
+        self.taps[tap].crossing.as_ref().expect("a tap of a run crosses").edge
+    }
+
+    /// The first image of a micro-batch.
+    fn first(&self, micro: usize) -> usize {
+        self.batches[..micro].iter().sum()
+    }
+
+    fn learned(&self, micro: usize) -> Option<&'a Learning> {
+        self.programs[micro].learning.as_ref()
     }
 
     /// Counts the values of a tap-in that have no code: beyond the range, or no number.
     fn count_uncodable(&mut self, micro: usize, tap: usize, count: usize) -> Result<(), RunError> {
-        let Some(rounding) = &self.program.taps[tap].rounds else { return Ok(()) };
+        let Some(rounding) = &self.programs[micro].taps[tap].rounds else { return Ok(()) };
         let words = self.device.read(micro % self.slots, rounding.map, count)?;
         let values: &[f32] = bytemuck::cast_slice(&words);
         let mut counts = BoundaryCounts::default();
         for (i, &value) in values.iter().enumerate() {
             rounding.rules[i % rounding.rules.len()].code(value, &mut counts);
         }
-        let place = Place::Tap(self.edges[tap], Direction::TapIn);
+        let place = Place::Tap(self.edge(tap), Direction::TapIn);
         self.ledger.add_data(Phase::Forward, place, DataEvent::Saturations, counts.saturations);
         self.ledger.add_data(Phase::Forward, place, DataEvent::NotANumber, counts.nans);
         Ok(())
+    }
+
+    /// A call for the images of a micro-batch: sums over the batch start with the first.
+    fn fitted(&self, micro: usize, call: &KernelCall) -> KernelCall {
+        let batch = self.batches[micro] as u32;
+        let call = call.clone();
+        let call = if self.programs[micro].batch == batch { call } else { call.with_batch(batch) };
+        if micro == 0 { call.starting() } else { call }
     }
 
     fn run(&mut self, micro: usize, calls: &[KernelCall]) -> Result<(), RunError> {
         if calls.is_empty() {
             return Ok(());
         }
-        let batch = self.batches[micro] as u32;
-        let calls: Vec<_> = calls.iter().map(|c| c.clone().with_batch(batch)).collect();
+        let calls: Vec<_> = calls.iter().map(|c| self.fitted(micro, c)).collect();
         let (device, slot) = (&mut self.device, micro % self.slots);
         Ok(self.pool.install(|| device.run(slot, &calls))?)
     }
@@ -133,34 +134,57 @@ impl<'a> AdapterSide<'a> {
 
 impl Side for AdapterSide<'_> {
     fn actions(&self) -> &[Action] {
-        &self.actions
+        self.programs.first().map_or(&[], |p| &p.actions)
     }
 
-    fn begin(&mut self, _micro: usize) -> Result<(), RunError> {
+    fn begin(&mut self, micro: usize) -> Result<(), RunError> {
+        if let (Some(lesson), Some(learning)) = (&self.lesson, self.learned(micro)) {
+            let labels = &lesson.labels[self.first(micro)..][..self.batches[micro]];
+            self.device.write(micro % self.slots, learning.labels, labels)?;
+        }
         Ok(())
     }
 
     fn import(&mut self, micro: usize, tap: usize, payload: Vec<u8>) -> Result<(), RunError> {
-        let buffer = &self.program.taps[tap];
-        self.device.write(micro % self.slots, buffer.words, &words_of(&payload))?;
+        let buffer = &self.programs[micro].taps[tap];
+        let words = match buffer.error {
+            Some(format) => {
+                let shape = Shape::vector(buffer.elements);
+                let errors = Errors::from_payload(format, self.batches[micro], shape, &payload);
+                bytemuck::cast_vec(errors.to_values().data)
+            }
+            None => words_of(&payload),
+        };
+        self.device.write(micro % self.slots, buffer.words, &words)?;
         self.run(micro, buffer.convert.as_slice())
     }
 
     fn step(&mut self, micro: usize, step: usize) -> Result<(), RunError> {
-        let step = &self.program.steps[step];
+        let step = &self.programs[micro].steps[step];
         self.run(micro, &step.calls)?;
-        let batch = self.batches[micro] as u32;
-        let macs = step.calls.iter().map(|c| c.clone().with_batch(batch).macs()).sum();
-        self.ledger.add(Phase::Forward, Place::Node(step.node), Event::Macs, macs);
+        if let Some(node) = step.node {
+            let macs = step.calls.iter().map(|c| self.fitted(micro, c).macs()).sum();
+            self.ledger.add(step.phase, Place::Node(node), Event::Macs, macs);
+        }
         Ok(())
     }
 
     fn export(&mut self, micro: usize, tap: usize) -> Result<Vec<u8>, RunError> {
-        let buffer = &self.program.taps[tap];
+        let buffer = &self.programs[micro].taps[tap];
         self.run(micro, buffer.convert.as_slice())?;
         let (count, bits) = (self.batches[micro] * buffer.elements, buffer.bits);
-        let length = if bits == VALUE_BITS { count } else { codes::words(count, bits) };
+        let is_value = bits == VALUE_BITS || buffer.error.is_some();
+        let length = if is_value { count } else { codes::words(count, bits) };
         let words = self.device.read(micro % self.slots, buffer.words, length)?;
+        if let (Some(lesson), Some(format)) = (&self.lesson, buffer.error) {
+            let context = lesson.context(self.first(micro), self.batches[micro]);
+            let shape = Shape::vector(buffer.elements);
+            let values = Tensor::from_vec(self.batches[micro], shape, bytemuck::cast_vec(words));
+            let origin = Origin::Entry { edge: self.edge(tap) };
+            let (errors, events) = self.pool.install(|| Errors::encode(values, &context, origin));
+            self.events.merge(&events);
+            return Ok(errors.payload(format));
+        }
         self.count_uncodable(micro, tap, count)?;
         let mut payload: Vec<u8> = bytemuck::cast_slice(&words).to_vec();
         payload.truncate((count * bits as usize).div_ceil(8));
@@ -171,10 +195,16 @@ impl Side for AdapterSide<'_> {
     }
 
     fn finish(&mut self, micro: usize) -> Result<(), RunError> {
+        let slot = micro % self.slots;
+        if let Some(learning) = self.learned(micro) {
+            let words = self.batches[micro] * Learning::LOSS_WORDS;
+            self.losses[micro] = self.device.read(slot, learning.losses, words)?;
+            return Ok(());
+        }
         let output = self.graph.output;
         if self.graph.home(output) == HardwareDomain::Adapter {
             let elements = self.batches[micro] * self.graph.shape(output).elements();
-            let words = self.device.read(micro % self.slots, self.program.maps[&output], elements)?;
+            let words = self.device.read(slot, self.programs[micro].maps[&output], elements)?;
             self.outputs[micro] = bytemuck::cast_vec(words);
         }
         Ok(())

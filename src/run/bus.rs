@@ -57,11 +57,11 @@ fn carry(from: &Receiver<Transfer>, to: &Sender<Transfer>, taps: &[Tap]) -> Ledg
         let crossing = tap.crossing.as_ref().expect("a forward tap crosses");
         let place = Place::Tap(crossing.edge, tap.direction);
         let bytes = transfer.payload.len() as u64;
-        let elements = bytes * 8 / u64::from(tap.bits);
         // One transfer for each image whose map is in the payload.
-        ledger.add(Phase::Forward, place, Event::Transfers, elements / tap.elements.max(1));
-        ledger.add(Phase::Forward, place, Event::Elements, elements);
-        ledger.add(Phase::Forward, place, Event::PayloadBytes, bytes);
+        let images = bytes / tap.bytes.max(1);
+        ledger.add(tap.phase, place, Event::Transfers, images);
+        ledger.add(tap.phase, place, Event::Elements, images * tap.elements);
+        ledger.add(tap.phase, place, Event::PayloadBytes, bytes);
         if to.send(transfer).is_err() {
             break;
         }
@@ -73,7 +73,7 @@ fn carry(from: &Receiver<Transfer>, to: &Sender<Transfer>, taps: &[Tap]) -> Ledg
 /// norm, as the prepared trunk holds them.
 pub fn switch_task(trunk: &TrunkProgram, batch_norm: BatchNormMode) -> Ledger {
     let mut ledger = Ledger::default();
-    if batch_norm == BatchNormMode::Registers {
+    if batch_norm.loads_registers() {
         let loadable = || trunk.steps.iter().filter(|s| s.norm.is_some());
         let values = |r: &Registers| (r.multipliers.len() + r.bias.len()) as u64;
         let elements: u64 = loadable().filter_map(|s| s.registers()).map(values).sum();

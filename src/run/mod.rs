@@ -5,7 +5,10 @@
 
 mod adapter_side;
 mod bus;
+mod lesson;
+mod training;
 mod trunk_side;
+mod trunk_training;
 mod worker;
 
 use crate::device::{Device, DeviceError};
@@ -21,6 +24,7 @@ use adapter_side::AdapterSide;
 pub use adapter_side::Sent;
 use std::collections::HashMap;
 use thiserror::Error;
+pub use training::{State, StepOutcome, TrainSettings, Trainer};
 pub use trunk_side::Source;
 use trunk_side::TrunkSide;
 
@@ -39,6 +43,10 @@ pub enum RunError {
     OtherSideStopped,
     #[error("the adapter device ran {did} kernels, the plan has {asked}")]
     DeviceCalls { asked: u64, did: u64 },
+    #[error(transparent)]
+    Trunk(#[from] crate::trunk::TrunkError),
+    #[error("scheme '{scheme}' has nothing that trains on the way to the loss")]
+    NothingTrains { scheme: String },
     #[error("the trunk's codes changed during the run: the trunk must be frozen")]
     TrunkChanged,
     #[error("the run did not do what its plan predicts: {}", .0.iter().map(describe).collect::<Vec<_>>().join("; "))]
@@ -102,8 +110,11 @@ pub fn run(
     let program = program::lower(graph, micro_batch, &taps, &tap_ins(prepared))?;
     let slots = settings.slots.clamp(1, batches.len().max(1));
 
-    let mut trunk = TrunkSide::new(graph, prepared.trunk, &taps, source, &bounds, &pool);
-    let mut adapter = AdapterSide::new(graph, &program, &taps, device, slots, &batches, &pool, settings.record)?;
+    let mut trunk = TrunkSide::new(graph, prepared.trunk, &taps, source, &bounds, &pool, None);
+    device.prepare(&program.buffers, slots)?;
+    let programs = vec![&program; batches.len()];
+    let adapter = AdapterSide::new(graph, programs, &taps, device, slots, &batches, &pool);
+    let mut adapter = adapter.recording(settings.record);
     let mut observed = bus::switch_task(prepared.trunk, prepared.placed.batch_norm);
     observed.merge(&bus::run(&mut trunk, &mut adapter, &taps, batches.len(), slots)?);
     let asked = program.calls() * batches.len() as u64;
@@ -131,7 +142,7 @@ const MAPS_BYTES: u64 = 1 << 30;
 /// never changes a result, so it is fitted rather than refused; a single image that does not fit
 /// is the device's to refuse.
 fn fitting_micro_batch(one_image: &Program, trunk_bytes: u64, max_binding_bytes: u64, slots: usize) -> usize {
-    let maps = one_image.buffers.iter().filter(|b| b.constant.is_none()).map(|b| 4 * b.words as u64);
+    let maps = one_image.buffers.iter().filter(|b| b.shared().is_none()).map(|b| 4 * b.words as u64);
     let largest = maps.clone().max().unwrap_or(0).max(1);
     let together = maps.sum::<u64>().max(trunk_bytes).max(1) * slots as u64;
     (max_binding_bytes / largest).min(MAPS_BYTES / together).max(1) as usize

@@ -1,14 +1,16 @@
 //! The trunk as one side of the bus: its sequencer.
 
 use super::RunError;
-use super::worker::{Action, Side};
+use super::worker::Side;
 use crate::graph::crossing::Crossing;
 use crate::graph::{EdgeId, Graph};
 use crate::ledger::{DataEvent, Event, Ledger, Place};
 use crate::op::Counts;
+use crate::plan::program::Action;
 use crate::plan::tap::{Tap, VALUE_BITS};
 use crate::quant::boundary::{BoundaryCounts, Quantiser};
 use crate::tensor::{Shape, Tensor};
+use crate::trunk::backward::{BackwardProgram, Ran, Tape};
 use crate::trunk::{JoinKind, Map, Pass, TrunkProgram};
 use crate::units::{Direction, HardwareDomain, Phase};
 use std::collections::{HashMap, HashSet};
@@ -40,6 +42,9 @@ pub struct TrunkSide<'a> {
     made: HashSet<EdgeId>,
     /// Buffers of maps that nobody reads any more.
     spare: Vec<Vec<i8>>,
+    /// In a training step: what of it works backward, and what each micro-batch kept for that.
+    backward: Option<&'a BackwardProgram>,
+    tapes: HashMap<usize, Tape>,
     pub ledger: Ledger,
     /// The graph's output codes, if the trunk makes it.
     pub outputs: Vec<Vec<i8>>,
@@ -78,9 +83,11 @@ impl<'a> TrunkSide<'a> {
         source: &'a Source<'a>,
         bounds: &'a [usize],
         pool: &'a rayon::ThreadPool,
+        backward: Option<&'a BackwardProgram>,
     ) -> Self {
         let leaves = |edge| taps.iter().any(|t| t.direction == Direction::TapOut && crossing(t).edge == edge);
-        let passes = program.passes(|edge| edge == graph.output || leaves(edge));
+        let learns = |edge| backward.is_some_and(|b| b.needs(program, edge));
+        let passes = program.passes(|edge| edge == graph.output || leaves(edge) || learns(edge));
         let actions = actions(graph, program, &passes, taps);
         let mut uses: HashMap<EdgeId, usize> = HashMap::new();
         for pass in &passes {
@@ -97,7 +104,34 @@ impl<'a> TrunkSide<'a> {
         let outputs = vec![Vec::new(); bounds.len() - 1];
         let made = passes.iter().map(|pass| program.steps[pass.last()].output).collect();
         let (held, spare, ledger) = (HashMap::new(), Vec::new(), Ledger::default());
-        Self { graph, program, taps, passes, actions, source, bounds, pool, uses, made, held, spare, ledger, outputs }
+        Self {
+            graph,
+            program,
+            taps,
+            passes,
+            actions,
+            source,
+            bounds,
+            pool,
+            uses,
+            held,
+            made,
+            spare,
+            backward,
+            tapes: HashMap::new(),
+            ledger,
+            outputs,
+        }
+    }
+
+    /// What a micro-batch kept for its backward pass.
+    pub fn take_tape(&mut self, micro: usize) -> Option<Tape> {
+        self.tapes.remove(&micro)
+    }
+
+    /// The shape of a map.
+    pub fn shape(&self, edge: EdgeId) -> Shape {
+        self.graph.shape(edge)
     }
 
     fn hold(&mut self, micro: usize, edge: EdgeId, map: Held) {
@@ -171,6 +205,9 @@ impl Side for TrunkSide<'_> {
 
     fn begin(&mut self, micro: usize) -> Result<(), RunError> {
         let input = (self.source)(self.bounds[micro], self.bounds[micro + 1])?;
+        if let Some(backward) = self.backward {
+            self.tapes.insert(micro, backward.tape(input.batch));
+        }
         self.hold(micro, self.graph.input, Held::Codes(input));
         Ok(())
     }
@@ -198,6 +235,7 @@ impl Side for TrunkSide<'_> {
         let (step, last) = (&self.program.steps[pass.step], &self.program.steps[pass.last()]);
         let (batch, shape) = (self.batch(micro), last.output_shape());
         let mut out = self.buffer(batch * shape.elements());
+        let mut tape = self.tapes.remove(&micro);
         let inputs: Vec<Map<'_>> = step.inputs.iter().map(|&e| self.codes(micro, e).into()).collect();
         let join = step.join.map(|e| match &self.held[&(micro, e)].0 {
             Held::Wide(map) => map,
@@ -212,6 +250,13 @@ impl Side for TrunkSide<'_> {
                 (own, Some(added))
             }
         });
+        let out = Tensor::from_vec(batch, shape, out);
+        // What backward needs of a map is made: no pass skips it.
+        if let (Some(backward), Some(tape), None) = (self.backward, &mut tape, pass.after) {
+            let ran = Ran { inputs: &inputs, join, output: (&out).into(), counts };
+            self.pool.install(|| backward.record(self.program, pass.step, ran, tape));
+        }
+        self.tapes.extend(tape.map(|tape| (micro, tape)));
         self.count(Place::Node(step.nodes[0]), counts);
         if let Some(added) = added {
             self.count(Place::Node(last.nodes[0]), added);
@@ -219,7 +264,7 @@ impl Side for TrunkSide<'_> {
         for edge in pass.reads(self.program).chain(step.join) {
             self.release(micro, edge);
         }
-        self.hold(micro, last.output, Held::Codes(Tensor::from_vec(batch, shape, out)));
+        self.hold(micro, last.output, Held::Codes(out));
         Ok(())
     }
 

@@ -9,6 +9,7 @@
 //! blocks, and two sides cannot wait for each other.
 
 use super::RunError;
+use crate::plan::program::Action;
 use crate::plan::tap::Tap;
 use crossbeam::channel::{Receiver, Sender};
 use std::collections::HashMap;
@@ -16,22 +17,15 @@ use std::collections::HashMap;
 /// A map of a micro-batch on the bus.
 pub struct Transfer {
     pub micro: usize,
-    /// Index among the forward taps.
+    /// Index among the taps.
     pub tap: usize,
     /// Codes, image after image.
     pub payload: Vec<u8>,
 }
 
-/// What a side does for a micro-batch, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    Receive(usize),
-    Step(usize),
-    Send(usize),
-}
-
 /// A device as the bus sees it. Micro-batch `micro` has slot `micro % slots` to itself.
 pub trait Side {
+    /// What it does for a micro-batch, in order.
     fn actions(&self) -> &[Action];
     fn begin(&mut self, micro: usize) -> Result<(), RunError>;
     fn import(&mut self, micro: usize, tap: usize, payload: Vec<u8>) -> Result<(), RunError>;

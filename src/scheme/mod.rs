@@ -80,16 +80,39 @@ pub enum BatchNormMode {
     Frozen,
     /// A multiplier and a bias per channel are loadable registers of the trunk.
     Registers,
+    /// The same, and the trunk also returns the sums from which the running statistics follow a task.
+    #[serde(rename = "registers+stats")]
+    RegistersStats,
+    /// Computed on the adapter device, by the statistics of the batch: what the papers do in
+    /// software. Every map before a batch norm crosses, and comes back.
+    AdapterDevice,
+}
+
+impl BatchNormMode {
+    /// Every mode, as it is written.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("frozen", Self::Frozen),
+        ("registers", Self::Registers),
+        ("registers+stats", Self::RegistersStats),
+        ("adapter-device", Self::AdapterDevice),
+    ];
+
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, mode)| *mode == self).map_or("", |(name, _)| name)
+    }
+
+    /// Whether the trunk has registers that a task loads.
+    pub fn loads_registers(self) -> bool {
+        matches!(self, Self::Registers | Self::RegistersStats)
+    }
 }
 
 impl std::str::FromStr for BatchNormMode {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "frozen" => Ok(Self::Frozen),
-            "registers" => Ok(Self::Registers),
-            _ => Err(format!("'{text}' is no batch norm mode; there are frozen, registers")),
-        }
+        let found = Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, mode)| *mode);
+        let known = || Self::ALL.map(|(name, _)| name).join(", ");
+        found.ok_or_else(|| format!("'{text}' is no batch norm mode; there are {}", known()))
     }
 }
 
@@ -140,7 +163,7 @@ pub fn place(trunk: &Graph, request: &Request) -> Result<Placed, SchemeError> {
     let batch_norm = request.batch_norm.unwrap_or(default_norm);
     let mut graph = trunk.clone();
     let mut structure = Structure::find(&graph).map_err(wrap)?;
-    if batch_norm == BatchNormMode::Registers {
+    if batch_norm.loads_registers() {
         make_norms_loadable(&mut graph, &structure).map_err(wrap)?;
         structure = Structure::find(&graph).map_err(wrap)?;
     }
@@ -159,6 +182,9 @@ pub fn place(trunk: &Graph, request: &Request) -> Result<Placed, SchemeError> {
     placing.move_head();
     let mut options = Options::parse(scheme, options)?;
     (scheme.apply)(&mut placing, &mut options)?;
+    if batch_norm == BatchNormMode::AdapterDevice {
+        placing.move_norms()?;
+    }
     let placed = Placed {
         graph: placing.graph,
         structure: placing.structure,
@@ -210,6 +236,20 @@ impl Placing {
         for id in self.structure.head.clone() {
             self.move_and_train(id);
         }
+    }
+
+    /// Moves every batch norm to the adapter device, where it trains.
+    fn move_norms(&mut self) -> Result<(), SchemeError> {
+        let norms: Vec<_> =
+            self.graph.node_ids().filter(|&id| matches!(self.graph.node(id).op, Op::BatchNorm(_))).collect();
+        if norms.is_empty() {
+            let why = "has no batch norms that could be moved: they are folded into its convolutions; \
+                       use --batch-norm registers";
+            let source = GraphError::Node { node: self.graph.name.clone(), why: why.into() };
+            return Err(self.graph_error(source));
+        }
+        norms.into_iter().for_each(|id| self.move_and_train(id));
+        Ok(())
     }
 
     /// Moves a node to the adapter device and lets its parameters train.

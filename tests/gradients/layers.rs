@@ -209,7 +209,7 @@ fn reductions_over_channels_and_positions() {
     };
     let p = channel_pool::Params::new(2, shape.pixels(), shape.c);
     let case = Case::new(&pooled, &values, &[channel_pool::call(p, A, Y)]);
-    case.check(0, &[channel_pool_grad::call(p, A, G, DX)], DX);
+    case.check(0, &[channel_max_index::call(p, A, S), channel_pool_grad::call(p, S, G, DX)], DX);
 
     let mean = |v: &[Vec<f64>]| {
         let image = |map: &[f64]| (0..5).map(|c| map.iter().skip(c).step_by(5).sum::<f64>() / 12.0).collect::<Vec<_>>();

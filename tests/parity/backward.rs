@@ -80,6 +80,7 @@ fn elementwise() -> Vec<KernelCall> {
     }
     for (pixels, channels) in [(1, 2), (65, 19), (300, 23)] {
         let p = channel_pool::Params::new(2, pixels, channels);
+        calls.push(channel_max_index::call(p, A, OUT));
         calls.push(channel_pool_grad::call(p, A, B, OUT));
         let p = softmax::Params::new(2, pixels, channels, &op::Softmax { beta: 1.5 });
         calls.push(softmax_grad::call(p, A, B, OUT));

@@ -1,0 +1,368 @@
+//! Training: steps of forward, loss, backward and update over the same two threads and counted bus
+//! as a run, on a device that keeps what trains from step to step.
+//!
+//! Micro-batches of a step are worked on in order at every point of the program, so that sums over
+//! the batch have the same bits however many are under way. The trunk's weights never change; its
+//! registers do where the batch norm mode says so, and then only between steps.
+
+use super::adapter_side::AdapterSide;
+use super::lesson::Lesson;
+use super::trunk_side::{Source, TrunkSide};
+use super::trunk_training::TrunkTraining;
+use super::{Prepared, RunError, bounds, bus, fitting_micro_batch, tap_ins, thread_pool};
+use crate::device::Device;
+use crate::graph::gradient::Gradients;
+use crate::graph::{Graph, NodeId, ParamId};
+use crate::kernel::BufferId;
+use crate::ledger::{Event, Ledger, Place};
+use crate::op::Registers;
+use crate::plan::backward;
+use crate::plan::kept::{Kept, MapsAs, kept};
+use crate::plan::program::{Learning, Optimiser, Program, Statistics, Training, Update, WeightDecay, lower_training};
+use crate::plan::tally::tally;
+use crate::plan::tap::Tap;
+use crate::scheme::BatchNormMode;
+use crate::trunk::backward::{BackwardProgram, ErrorFormat, Exponents};
+use crate::trunk::{NormValues, TrunkProgram};
+use crate::units::{HardwareDomain, Phase};
+use std::collections::{BTreeMap, HashMap};
+
+/// What stays the same over all steps.
+#[derive(Clone, Debug)]
+pub struct TrainSettings {
+    /// Images handled at a time, fewer where more would not fit.
+    pub micro_batch: usize,
+    pub slots: usize,
+    /// Worker threads; 0 for one per core. Never changes a result.
+    pub threads: usize,
+    pub errors: ErrorFormat,
+    pub optimiser: Optimiser,
+    pub decay: WeightDecay,
+    pub clip: Option<f32>,
+    pub smoothing: f32,
+}
+
+/// What one step gave.
+#[derive(Clone, Debug)]
+pub struct StepOutcome {
+    /// Sum over the images.
+    pub loss: f64,
+    pub hits: u64,
+    pub observed: Ledger,
+    /// Norm of all gradients before it was clipped, where it is.
+    pub norm: Option<f32>,
+}
+
+/// A placed graph in training.
+pub struct Trainer<'a> {
+    /// The graph up to its logits.
+    graph: Graph,
+    prepared: Prepared<'a>,
+    /// The trunk with its registers as they are now.
+    trunk: TrunkProgram,
+    backward: BackwardProgram,
+    gradients: Gradients,
+    kept: Vec<Kept>,
+    /// Forward, then backward.
+    taps: Vec<Tap>,
+    /// What crosses once per step.
+    updates: Vec<Tap>,
+    device: Box<dyn Device>,
+    settings: TrainSettings,
+    micro_batch: usize,
+    /// By images of a micro-batch and of a step.
+    programs: HashMap<(usize, usize), Program>,
+    pool: rayon::ThreadPool,
+    decay: Vec<f32>,
+    pub step: u64,
+    /// Exponents that the last step asked for.
+    pub exponents: Exponents,
+    frozen: [u8; 32],
+}
+
+/// Where the logits are: before the softmax that an imported head may end with.
+fn logits(graph: &Graph) -> Graph {
+    use crate::op::Op;
+    let mut graph = graph.clone();
+    while let Some(id) = graph.edge(graph.output).producer {
+        let node = graph.node(id);
+        let ends = matches!(node.op, Op::Softmax(_)) && node.domain == HardwareDomain::Adapter;
+        if !ends {
+            break;
+        }
+        graph.output = node.inputs[0];
+    }
+    graph
+}
+
+impl<'a> Trainer<'a> {
+    pub fn new(prepared: Prepared<'a>, device: Box<dyn Device>, settings: TrainSettings) -> Result<Self, RunError> {
+        let graph = logits(&prepared.placed.graph);
+        let gradients = Gradients::of(&graph)?;
+        if !gradients.has(graph.output) {
+            return Err(RunError::NothingTrains { scheme: prepared.placed.scheme.to_string() });
+        }
+        let trunk = prepared.trunk.clone();
+        let backward = BackwardProgram::new(&graph, &trunk, &gradients)?;
+        let kept = kept(&graph, &gradients, MapsAs::Codes)?;
+        let mut taps: Vec<Tap> = prepared.taps.iter().filter(|t| t.phase == Phase::Forward).cloned().collect();
+        let of_errors = backward::taps(prepared.placed, &gradients, settings.errors.format);
+        let (of_errors, updates) = of_errors.into_iter().partition(|t: &Tap| t.phase == Phase::Backward);
+        taps.extend::<Vec<Tap>>(of_errors);
+        let pool = thread_pool(settings.threads)?;
+        let frozen = trunk.weights_checksum();
+        let mut trainer = Self {
+            graph,
+            prepared,
+            trunk,
+            backward,
+            gradients,
+            kept,
+            taps,
+            updates,
+            micro_batch: 1,
+            programs: HashMap::new(),
+            pool,
+            decay: vec![],
+            step: 0,
+            exponents: Exponents::default(),
+            frozen,
+            device,
+            settings,
+        };
+        let one = trainer.lower(1, 1)?;
+        let trunk_bytes = trainer.trunk.steps.iter().map(|s| s.output_elements().0).sum();
+        let limit = trainer.device.max_binding_bytes();
+        let most = fitting_micro_batch(&one, trunk_bytes, limit, trainer.settings.slots);
+        trainer.micro_batch = trainer.settings.micro_batch.clamp(1, most);
+        let program = trainer.lower(trainer.micro_batch, trainer.micro_batch)?;
+        trainer.device.prepare(&program.buffers, trainer.settings.slots)?;
+        let learning = program.learning.as_ref().expect("a training program learns");
+        trainer.decay = trainer.settings.decay.of(&trainer.graph, learning);
+        trainer.programs.insert((trainer.micro_batch, trainer.micro_batch), program);
+        Ok(trainer)
+    }
+
+    fn lower(&self, micro: usize, images: usize) -> Result<Program, RunError> {
+        let statistics = match self.prepared.placed.batch_norm {
+            BatchNormMode::Frozen => Statistics::Running,
+            _ => Statistics::Batch,
+        };
+        let training = Training {
+            gradients: &self.gradients,
+            kept: &self.kept,
+            statistics,
+            images,
+            smoothing: self.settings.smoothing,
+            format: self.settings.errors.format,
+            moments: self.settings.optimiser.moments(),
+        };
+        Ok(lower_training(&self.graph, micro, &self.taps, &tap_ins(&self.prepared), &training)?)
+    }
+
+    /// Lowers the micro-batch sizes of a step that were not met before.
+    fn programs(&mut self, batches: &[usize], images: usize) -> Result<(), RunError> {
+        for &micro in batches {
+            if !self.programs.contains_key(&(micro, images)) {
+                let program = self.lower(micro, images)?;
+                self.programs.insert((micro, images), program);
+            }
+        }
+        Ok(())
+    }
+
+    /// Trains on `images.len()` images, whose input codes come from `source`.
+    pub fn step(
+        &mut self,
+        source: &Source,
+        images: &[u32],
+        labels: &[u32],
+        rate: f64,
+    ) -> Result<StepOutcome, RunError> {
+        assert_eq!(images.len(), labels.len(), "a label for every image");
+        let n = images.len();
+        let bounds = bounds(n, self.micro_batch);
+        let batches: Vec<usize> = bounds.windows(2).map(|w| w[1] - w[0]).collect();
+        self.programs(&batches, n)?;
+        let delayed = std::mem::take(&mut self.exponents);
+        let step = u32::try_from(self.step + 1).unwrap_or(u32::MAX);
+        let lesson = Lesson { labels, images, step, format: self.settings.errors, delayed: &delayed };
+        let forward = self.taps.iter().take_while(|t| t.phase == Phase::Forward).count();
+        let (graph, pool, slots) = (&self.graph, &self.pool, self.settings.slots);
+        let side =
+            TrunkSide::new(graph, &self.trunk, &self.taps[..forward], source, &bounds, pool, Some(&self.backward));
+        let mut trunk = TrunkTraining::new(side, &self.trunk, &self.backward, &self.taps, &bounds, pool, lesson);
+        let programs: Vec<&Program> = batches.iter().map(|&micro| &self.programs[&(micro, n)]).collect();
+        let device = self.device.as_mut();
+        let mut adapter = AdapterSide::new(graph, programs, &self.taps, device, slots, &batches, pool).learning(lesson);
+        let mut observed = bus::run(&mut trunk, &mut adapter, &self.taps, batches.len(), slots)?;
+        observed.merge(trunk.ledger());
+        observed.merge(&adapter.ledger);
+        let losses: Vec<u32> = adapter.losses.concat();
+        let mut events = std::mem::take(&mut adapter.events);
+        events.merge(&trunk.events);
+        let norms = std::mem::take(&mut trunk.norms);
+        self.exponents = events.exponents;
+        self.step += 1;
+        observed.merge(&self.take_norm_gradients(norms)?);
+        let norm = self.update(rate)?;
+        observed.merge(&self.load_registers()?);
+        self.check(&observed, n)?;
+        let (loss, hits) = Learning::sum(&losses);
+        Ok(StepOutcome { loss, hits, observed, norm })
+    }
+
+    /// What the registers' sums are to the optimiser; they cross once per step.
+    fn take_norm_gradients(&mut self, norms: BTreeMap<NodeId, [Vec<f32>; 2]>) -> Result<Ledger, RunError> {
+        let trained = self.learning().trained.clone();
+        let mut crossed = 0;
+        for (node, sums) in norms {
+            let params = self.graph.node(node).params[..2].to_vec();
+            for (param, sum) in params.into_iter().zip(sums) {
+                if let Some(t) = trained.iter().find(|t| t.param == param) {
+                    self.write(t.gradient, &sum)?;
+                }
+                crossed += sum.len() as u64;
+            }
+        }
+        Ok(registers_crossed(crossed, 4 * crossed))
+    }
+
+    /// Writes the trunk's registers as its batch norms' parameters are now.
+    fn load_registers(&mut self) -> Result<Ledger, RunError> {
+        if !self.prepared.placed.batch_norm.loads_registers() {
+            return Ok(Ledger::default());
+        }
+        let trained = self.learning().trained.clone();
+        let nodes: Vec<NodeId> = self.trunk.steps.iter().filter_map(|s| s.norm).collect();
+        let mut channels = 0;
+        for node in nodes {
+            let params = self.graph.node(node).params.clone();
+            let found = [params[0], params[1]].map(|p| trained.iter().find(|t| t.param == p));
+            let [Some(gamma), Some(beta)] = found else { continue };
+            let [gamma, beta] = [self.read(gamma.value, gamma.elements)?, self.read(beta.value, beta.elements)?];
+            let [mean, variance] = [params[2], params[3]].map(|p| self.graph.param(p).value.to_f32());
+            channels += gamma.len() as u64;
+            self.trunk.load_norm(node, NormValues { gamma: &gamma, beta: &beta, mean: &mean, variance: &variance })?;
+        }
+        Ok(registers_crossed(2 * channels, channels * Registers::CHANNEL_BYTES))
+    }
+
+    fn learning(&self) -> &Learning {
+        let program = self.programs.values().next().expect("lowered before the first step");
+        program.learning.as_ref().expect("a training program learns")
+    }
+
+    fn update(&mut self, rate: f64) -> Result<Option<f32>, RunError> {
+        let (optimiser, clip) = (self.settings.optimiser, self.settings.clip);
+        let update = Update { optimiser, rate, decay: &self.decay, clip, step: self.step };
+        let learning = self.learning().clone();
+        let calls = update.calls(&learning);
+        self.pool.install(|| self.device.run(0, &calls))?;
+        let norm = clip.map(|_| self.device.read(0, learning.norm, 2)).transpose()?;
+        Ok(norm.map(|words| f32::from_bits(words[1])))
+    }
+
+    /// Predicted == observed, and what is held is what the plan says.
+    fn check(&self, observed: &Ledger, images: usize) -> Result<(), RunError> {
+        let one = self.predicted();
+        let mut whole = Ledger::default();
+        whole.merge_times(&one, Phase::Forward, images as u64);
+        whole.merge_times(&one, Phase::Backward, images as u64);
+        whole.merge_times(&one, Phase::Update, 1);
+        let differences = Ledger::differences(&whole, observed);
+        if !differences.is_empty() {
+            return Err(RunError::NotAsPredicted(differences));
+        }
+        Ok(())
+    }
+
+    /// What one image makes a step do, and what a step does once.
+    pub fn predicted(&self) -> Ledger {
+        let forward = self.taps.iter().take_while(|t| t.phase == Phase::Forward).count();
+        let (forward, errors) = self.taps.split_at(forward);
+        let mut one = tally(&self.graph, forward);
+        let once: Vec<Tap> = errors.iter().chain(&self.updates).cloned().collect();
+        backward::tally(&self.graph, &self.gradients, &once, &mut one);
+        one
+    }
+
+    /// Refuses to go on with a trunk whose weights are not those that training began with.
+    pub fn check_frozen(&self) -> Result<(), RunError> {
+        if self.trunk.weights_checksum() == self.frozen { Ok(()) } else { Err(RunError::TrunkChanged) }
+    }
+
+    pub fn device(&self) -> &crate::device::DeviceInfo {
+        self.device.info()
+    }
+
+    fn read(&mut self, buffer: BufferId, words: usize) -> Result<Vec<f32>, RunError> {
+        Ok(bytemuck::cast_vec(self.device.read(0, buffer, words)?))
+    }
+
+    fn write(&mut self, buffer: BufferId, values: &[f32]) -> Result<(), RunError> {
+        Ok(self.device.write(0, buffer, bytemuck::cast_slice(values))?)
+    }
+
+    /// Everything that trains, in the graph's order, with the optimiser's buffers.
+    pub fn state(&mut self) -> Result<Vec<State>, RunError> {
+        let trained = self.learning().trained.clone();
+        let mut states = vec![];
+        for t in &trained {
+            let value = t.unpack(&self.read(t.value, t.elements)?);
+            let moments = t.moments.iter().map(|&m| Ok(t.unpack(&self.read(m, t.elements)?)));
+            states.push(State { param: t.param, value, moments: moments.collect::<Result<_, RunError>>()? });
+        }
+        let running = self.learning().running.clone();
+        for (node, buffer) in running {
+            let [mean, variance] = [2, 3].map(|i| self.graph.node(node).params[i]);
+            let c = self.graph.param(mean).value.len();
+            let both = self.read(buffer, 2 * c)?;
+            states.push(State { param: mean, value: both[..c].to_vec(), moments: vec![] });
+            states.push(State { param: variance, value: both[c..].to_vec(), moments: vec![] });
+        }
+        Ok(states)
+    }
+
+    /// Continues from a state that [`Trainer::state`] gave.
+    pub fn set_state(&mut self, states: &[State]) -> Result<(), RunError> {
+        let find = |param: ParamId| states.iter().find(|s| s.param == param);
+        let trained = self.learning().trained.clone();
+        for t in &trained {
+            let Some(state) = find(t.param) else { continue };
+            self.write(t.value, &t.pack(&state.value))?;
+            for (&buffer, moment) in t.moments.iter().zip(&state.moments) {
+                self.write(buffer, &t.pack(moment))?;
+            }
+        }
+        let running = self.learning().running.clone();
+        for (node, buffer) in running {
+            let [mean, variance] = [2, 3].map(|i| find(self.graph.node(node).params[i]));
+            if let (Some(mean), Some(variance)) = (mean, variance) {
+                self.write(buffer, &[&mean.value[..], &variance.value].concat())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A transfer of registers or of their gradients.
+fn registers_crossed(elements: u64, bytes: u64) -> Ledger {
+    let mut ledger = Ledger::default();
+    if elements > 0 {
+        ledger.add(Phase::Update, Place::Registers, Event::Transfers, 1);
+        ledger.add(Phase::Update, Place::Registers, Event::Elements, elements);
+        ledger.add(Phase::Update, Place::Registers, Event::PayloadBytes, bytes);
+    }
+    ledger
+}
+
+/// A parameter or running statistic as it is now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    pub param: ParamId,
+    /// In the graph's order.
+    pub value: Vec<f32>,
+    /// Of the optimiser; none of a statistic.
+    pub moments: Vec<Vec<f32>>,
+}

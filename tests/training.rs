@@ -1,0 +1,116 @@
+//! Training through the frozen trunk: the ledger of every step, what is held, determinism, and that
+//! it learns.
+
+use trunkline::data::{self, Dataset, OpenOptions};
+use trunkline::device;
+use trunkline::experiment::input;
+use trunkline::experiment::trunk::{Trunk, Wanted};
+use trunkline::plan::program::{Optimiser, WeightDecay};
+use trunkline::plan::tap::{Tap, TapPrecision, taps};
+use trunkline::quant::error_code::GradFormat;
+use trunkline::run::{Prepared, RunError, State, StepOutcome, TrainSettings, Trainer};
+use trunkline::scheme::{self, BatchNormMode, Placed, Request, SchemeSpec};
+use trunkline::tensor::Tensor;
+use trunkline::trunk::backward::ErrorFormat;
+use trunkline::trunk::{TrunkProgram, prepare};
+
+/// A trunk placed and prepared, with a data set's images as its input codes.
+struct Lab {
+    placed: Placed,
+    program: TrunkProgram,
+    taps: Vec<Tap>,
+    codes: Tensor<i8>,
+    labels: Vec<u32>,
+}
+
+const IMAGES: usize = 12;
+
+fn images(trunk: &Trunk) -> Dataset {
+    let shape = trunk.graph.shape(trunk.graph.input);
+    let options = OpenOptions { limit: Some(IMAGES), seed: 0, size: Some([shape.h, shape.w]) };
+    data::open("synth:shapes", &options).unwrap()
+}
+
+fn lab(trunk: &str, scheme: &str, batch_norm: Option<BatchNormMode>) -> Lab {
+    let wanted = Wanted { classes: Some(5), input: Some(16), seed: 1 };
+    let mut trunk = Trunk::open(trunk, wanted).unwrap();
+    let set = images(&trunk);
+    let shape = trunk.graph.shape(trunk.graph.input);
+    trunk.calibrate(&input::reals(&set.images, shape, trunk.preprocess).unwrap()).unwrap();
+    let request = Request { scheme: SchemeSpec(scheme.into()), sites: None, batch_norm, seed: 1 };
+    let placed = scheme::place(&trunk.graph, &request).unwrap();
+    let program = prepare(&placed.graph, &trunk.profile, 16).unwrap();
+    let taps = taps(&placed, TapPrecision::codes(16)).unwrap();
+    let quant = placed.graph.edge(placed.graph.input).quant;
+    let codes = input::codes(&set.images, shape, trunk.preprocess, quant).unwrap();
+    Lab { placed, program, taps, codes, labels: set.labels.unwrap().iter().map(|l| l % 5).collect() }
+}
+
+fn settings(micro_batch: usize, format: GradFormat) -> TrainSettings {
+    TrainSettings {
+        micro_batch,
+        slots: 2,
+        threads: 2,
+        errors: ErrorFormat::of(format),
+        optimiser: Optimiser::SGD,
+        decay: WeightDecay::uniform(1e-4),
+        clip: None,
+        smoothing: 0.0,
+    }
+}
+
+impl Lab {
+    fn trainer(&self, settings: TrainSettings) -> Result<Trainer<'_>, RunError> {
+        let prepared = Prepared { placed: &self.placed, trunk: &self.program, taps: &self.taps };
+        Trainer::new(prepared, device::open("cpu").unwrap(), settings)
+    }
+
+    fn step(&self, trainer: &mut Trainer<'_>, rate: f64) -> StepOutcome {
+        let source = |from: usize, to: usize| Ok(self.codes.slice(from, to));
+        let indices: Vec<u32> = (0..IMAGES as u32).collect();
+        trainer.step(&source, &indices, &self.labels, rate).unwrap()
+    }
+
+    /// Losses of some steps, and the state after them.
+    fn train(&self, settings: TrainSettings, steps: usize, rate: f64) -> (Vec<f64>, Vec<State>) {
+        let mut trainer = self.trainer(settings).unwrap();
+        let losses = (0..steps).map(|_| self.step(&mut trainer, rate).loss).collect();
+        trainer.check_frozen().unwrap();
+        (losses, trainer.state().unwrap())
+    }
+}
+
+/// Every step asserts that predicted == observed, and that what is held is what the plan says.
+#[test]
+fn every_scheme_learns() {
+    use BatchNormMode::{AdapterDevice, Frozen, Registers};
+    for (scheme, norm, rate) in [
+        ("head-only", Frozen, 0.05),
+        ("parallel", Frozen, 0.02),
+        ("parallel", Registers, 0.02),
+        ("parallel", AdapterDevice, 0.02),
+        ("adaptive-attention:gate=2sigmoid", Frozen, 0.05),
+        ("adaptive-attention:return=map", Frozen, 0.05),
+        ("spatial-attention", Frozen, 0.05),
+        ("final-conv", Frozen, 0.02),
+        ("fine-tune", Registers, 0.02),
+        ("fine-tune", Frozen, 0.005),
+    ] {
+        let lab = lab("resnet8:width=0.5", scheme, Some(norm));
+        let (losses, _) = lab.train(settings(12, GradFormat::F32), 12, rate);
+        let (first, last) = (losses[0], losses[losses.len() - 1]);
+        assert!(last < 0.985 * first, "{scheme}, {norm:?}: {losses:?}");
+    }
+}
+
+#[test]
+fn micro_batches_and_threads_change_no_bit() {
+    for (scheme, norm) in [("parallel", BatchNormMode::Registers), ("adaptive-attention", BatchNormMode::Frozen)] {
+        let lab = lab("resnet8:width=0.5", scheme, Some(norm));
+        let whole = lab.train(settings(12, GradFormat::Int16), 3, 0.02);
+        for (micro_batch, slots, threads) in [(1, 2, 1), (5, 1, 2), (4, 3, 2)] {
+            let settings = TrainSettings { slots, threads, ..settings(micro_batch, GradFormat::Int16) };
+            assert!(lab.train(settings, 3, 0.02) == whole, "{scheme}: {micro_batch} images at a time");
+        }
+    }
+}
