@@ -35,72 +35,73 @@ impl Transposed<'_> {
         origin: Origin,
     ) -> (Errors, Events) {
         match error {
-            Errors::Values(values) => (Errors::Values(self.reals(values, mask, to)), Events::default()),
+            Errors::Values(values) => {
+                let mut out = Tensor::zeros(values.batch, to);
+                self.reals(&self.scaled(values, mask, |e, c| e.times(&self.factors, c)), &mut out);
+                (Errors::Values(out), Events::default())
+            }
             Errors::Codes { mantissas, exponents } => {
-                let mut codes = Tensor::zeros(mantissas.batch, to);
-                let settled = self.codes(mantissas, exponents, mask, &mut codes, context, origin);
-                Errors::settled(codes, &settled, context, origin)
+                let scaled = self.scaled(mantissas, mask, |e, c| self.factors.codes.scale(e, c));
+                let mut out = Tensor::zeros(mantissas.batch, to);
+                let settled = self.codes(&scaled, &mut out, |i, sums, out| {
+                    errors::settle(sums, exponents[i] + self.factors.codes.exponent, context, origin, i, out)
+                });
+                Errors::settled(out, &settled, context, origin)
             }
         }
     }
 
-    fn reals(&self, error: &Tensor<f32>, mask: Option<&Packed>, to: Shape) -> Tensor<f32> {
-        let weights: Vec<f32> = self.centred().map(f32::from).collect();
-        let mut out = Tensor::zeros(error.batch, to);
-        let images = out.data.par_chunks_mut(to.elements().max(1)).enumerate();
-        images.for_each_init(
-            || (Vec::new(), Vec::new()),
-            |(passed, scaled), (i, out)| {
-                let error = masked(error.image(i), mask, i, passed);
-                self.scaled(error, scaled, |e, c| e.times(&self.factors, c));
-                input_grad_f32(self.conv, self.input, &weights, scaled, out);
-            },
-        );
-        out
+    /// The error where it passes, times its channels' factors: what SPEC 3.5 takes before the convolution.
+    fn scaled<N: Number>(
+        &self,
+        error: &Tensor<N>,
+        mask: Option<&Packed>,
+        times: impl Fn(N, usize) -> N + Sync,
+    ) -> Tensor<N> {
+        let channels = self.conv.out_c;
+        let mut scaled = Tensor::from_vec(error.batch, error.shape, vec![N::default(); error.data.len()]);
+        let images = scaled.data.par_chunks_mut(error.shape.elements().max(1)).enumerate();
+        images.for_each_init(Vec::new, |passed, (i, scaled)| {
+            let error = masked(error.image(i), mask, i, passed);
+            for (scaled, error) in scaled.chunks_exact_mut(channels).zip(error.chunks_exact(channels)) {
+                scaled.iter_mut().zip(error).enumerate().for_each(|(c, (s, &e))| *s = times(e, c));
+            }
+        });
+        scaled
     }
 
+    /// Real errors through the transposed convolution.
+    fn reals(&self, scaled: &Tensor<f32>, out: &mut Tensor<f32>) {
+        let weights: Vec<f32> = self.centred().map(f32::from).collect();
+        let images = out.data.par_chunks_mut(out.shape.elements().max(1)).enumerate();
+        images.for_each(|(i, out)| input_grad_f32(self.conv, self.input, &weights, scaled.image(i), out));
+    }
+
+    /// Mantissas through it: `settle` takes the exact sums of every image.
     fn codes(
         &self,
-        error: &Tensor<i16>,
-        exponents: &[i32],
-        mask: Option<&Packed>,
+        scaled: &Tensor<i16>,
         out: &mut Tensor<i16>,
-        context: &StepContext<'_>,
-        origin: Origin,
+        settle: impl Fn(usize, &[i64], &mut [i16]) -> Settled + Sync,
     ) -> Vec<Settled> {
         let weights: Vec<i16> = self.centred().collect();
         let images = out.data.par_chunks_mut(out.shape.elements().max(1)).enumerate();
-        let settled = images.map_init(
-            || (Vec::new(), Vec::new(), Vec::new()),
-            |(passed, scaled, sums), (i, out)| {
-                let error = masked(error.image(i), mask, i, passed);
-                if error.iter().all(|&e| e == 0) {
-                    return Settled { exponent: ZERO_EXPONENT, ..Settled::default() };
-                }
-                self.scaled(error, scaled, |e, c| self.factors.codes.scale(e, c));
-                sums.clear();
-                sums.resize(out.len(), 0);
-                input_grad_int(self.conv, self.input, &weights, scaled, sums);
-                errors::settle(sums, exponents[i] + self.factors.codes.exponent, context, origin, i, out)
-            },
-        );
+        let settled = images.map_init(Vec::new, |sums, (i, out)| {
+            let scaled = scaled.image(i);
+            if scaled.iter().all(|&e| e == 0) {
+                return Settled { exponent: ZERO_EXPONENT, ..Settled::default() };
+            }
+            sums.clear();
+            sums.resize(out.len(), 0);
+            input_grad_int(self.conv, self.input, &weights, scaled, sums);
+            settle(i, sums, out)
+        });
         settled.collect()
-    }
-
-    /// One image's error times its channels' factors.
-    fn scaled<N: Number>(&self, error: &[N], scaled: &mut Vec<N>, times: impl Fn(N, usize) -> N) {
-        scaled.clear();
-        let channels = self.conv.out_c;
-        scaled.extend(error.iter().enumerate().map(|(i, &e)| times(e, i % channels)));
     }
 
     /// The weight codes without their zero points.
     fn centred(&self) -> impl Iterator<Item = i16> + '_ {
-        let depth = self.conv.depth().max(1);
-        self.weights
-            .codes
-            .iter()
-            .enumerate()
-            .map(move |(i, &q)| i16::from(q) - self.weights.zero_point(i / depth) as i16)
+        let (weights, depth) = (self.weights, self.conv.depth().max(1));
+        weights.codes.iter().enumerate().map(move |(i, &q)| i16::from(q) - weights.zero_point(i / depth) as i16)
     }
 }

@@ -84,12 +84,11 @@ impl BackwardProgram {
         (0..self.steps.len()).rev().filter(|&i| self.steps[i].is_some())
     }
 
-    /// Whether the forward pass must make this map, because a step keeps something of it.
+    /// Whether the forward pass must make this map, because a step that works backward reads or makes it: what
+    /// it keeps is computed from both.
     pub fn needs(&self, program: &TrunkProgram, edge: EdgeId) -> bool {
-        let of_output = |(step, role): (&TrunkStep, &Role)| step.output == edge && role.clamp.is_some();
-        let of_codes = |(step, role): (&TrunkStep, &Role)| role.codes(step).any(|kept| kept == edge);
-        let roles = || program.steps.iter().zip(&self.steps).filter_map(|(step, role)| Some((step, role.as_ref()?)));
-        roles().any(of_output) || roles().any(of_codes)
+        let mut works = program.steps.iter().zip(&self.steps).filter(|(_, role)| role.is_some()).map(|(step, _)| step);
+        works.any(|step| step.output == edge || step.inputs.contains(&edge))
     }
 
     /// What every image makes the trunk keep.
