@@ -114,7 +114,10 @@ fn main() {
         Layer::new(256, 256, 1, 8, 7),
     ];
     println!("{BATCH} images, one thread, fastest of {RUNS}, 10^9 multiply-accumulates per second");
-    println!("{:28} {:>8} {:>8} {:>8} {:>8} {:>8}   f32/peak int16 int12 int8 / f32", "", "peak", "f32", "int16", "int12", "int8");
+    println!(
+        "{:28} {:>8} {:>8} {:>8} {:>8} {:>8}   f32/peak int16 int12 int8 / f32",
+        "", "peak", "f32", "int16", "int12", "int8"
+    );
     let (mut seconds, mut macs, mut limit) = ([0.0; 4], 0.0, f64::INFINITY);
     for layer in &layers {
         let mut formats = FORMATS.map(|format| runs(layer, format));

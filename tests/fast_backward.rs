@@ -72,7 +72,8 @@ fn check_int(conv: &Conv2d, input: Shape, batch: usize, seed: u64) -> Result<(),
             input_grad_int(conv, input, &codes, e, want);
         }
         everywhere(|set, threads| {
-            let plan = PackedGrad::new(conv, input, &codes, &[], format, Kernels::Only(set)).expect("an ordinary layer");
+            let plan =
+                PackedGrad::new(conv, input, &codes, &[], format, Kernels::Only(set)).expect("an ordinary layer");
             let mut got = vec![1i64; want.len()];
             let images = on(threads, || {
                 plan.run_int(&errors, batch, &mut got, |image, accs, to| {
@@ -96,8 +97,7 @@ fn check_f32(conv: &Conv2d, input: Shape, batch: usize, seed: u64) -> Result<(),
     let codes = random.codes(conv.weights(), 127);
     let factors: Vec<f32> = random.codes(conv.out_c, 3000).iter().map(|&f| f32::from(f) / 7e5).collect();
     let errors: Vec<f32> = random.codes(batch * output.elements(), 32767).iter().map(|&e| f32::from(e) / 3e4).collect();
-    let weights: Vec<f32> =
-        codes.iter().enumerate().map(|(i, &w)| f32::from(w) * factors[i / conv.depth()]).collect();
+    let weights: Vec<f32> = codes.iter().enumerate().map(|(i, &w)| f32::from(w) * factors[i / conv.depth()]).collect();
     let image = |errors: &[f32], weights: &[f32]| {
         let mut want = vec![0f32; input.elements()];
         input_grad_f32(conv, input, weights, errors, &mut want);
@@ -142,7 +142,13 @@ fn channels() -> impl Strategy<Value = usize> {
 }
 
 fn kernel() -> impl Strategy<Value = [usize; 2]> {
-    prop_oneof![Just([1, 1]), Just([3, 3]), Just([5, 5]), Just([7, 7]), (1usize..6, 1usize..6).prop_map(|(h, w)| [h, w])]
+    prop_oneof![
+        Just([1, 1]),
+        Just([3, 3]),
+        Just([5, 5]),
+        Just([7, 7]),
+        (1usize..6, 1usize..6).prop_map(|(h, w)| [h, w])
+    ]
 }
 
 proptest! {

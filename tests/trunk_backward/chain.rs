@@ -9,7 +9,8 @@ use trunkline::op::{Activation, Conv2d, Linear, Op, Pad, Pool, Transpose, Upsamp
 use trunkline::plan::kept::{Form, MapsAs, kept};
 use trunkline::scheme::{BatchNormMode, Request, SchemeSpec, place};
 use trunkline::tensor::Shape;
-use trunkline::trunk::backward::KeptForm;
+use trunkline::trunk::backward::{KeptForm, KeptMap};
+use trunkline::trunk::fast::Kernels;
 use trunkline::units::HardwareDomain;
 
 const SHAPE: Shape = Shape::new(6, 5, 4);
@@ -20,11 +21,13 @@ fn check(ready: &Ready, what: &str) {
     let forward = ready.forward(5, 2);
     assert_eq!(forward.counts.saturations, 0, "{what}: the script knows no saturation");
     let error = ready.error(6, 2);
-    let back = ready.back(&forward, &error, &real_context(&IMAGES));
     let want = oracle::gradients(ready, &forward, &error);
     let tapped = ready.tapped();
     assert!(!tapped.is_empty(), "{what}");
-    for edge in tapped {
+    for (kernels, edge) in
+        [Kernels::Reference, Kernels::Auto].into_iter().flat_map(|k| tapped.iter().map(move |&e| (k, e)))
+    {
+        let back = ready.back_on(kernels, &forward, &error, &real_context(&IMAGES));
         let got = back.errors[&edge].to_values();
         assert_eq!((got.batch, got.shape), (2, ready.graph.shape(edge)), "{what}");
         let largest = want[&edge].iter().fold(0.0, |m: f64, w| m.max(w.abs()));
@@ -262,14 +265,7 @@ fn what_is_kept_is_what_the_plan_counts_and_the_masks_of_saturation() {
             Form::Codes => KeptForm::Codes,
             Form::Values => panic!("the trunk keeps no values: {}", plan.map),
         };
-        let same = |k: &_| {
-            *k == trunkline::trunk::backward::KeptMap {
-                edge: plan.edge,
-                form,
-                elements: plan.elements,
-                bits: plan.bits,
-            }
-        };
+        let same = |k: &_| *k == KeptMap { edge: plan.edge, form, elements: plan.elements, bits: plan.bits };
         let at = rest.iter().position(same).unwrap_or_else(|| panic!("{} is planned as {:?}", plan.map, plan.form));
         rest.remove(at);
     }

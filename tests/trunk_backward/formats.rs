@@ -8,6 +8,7 @@ use trunkline::op::{Activation, Conv2d, Op};
 use trunkline::quant::error_code::GradFormat;
 use trunkline::tensor::{Shape, Tensor};
 use trunkline::trunk::backward::{ErrorFormat, ErrorRule, Errors, ExponentMode, Exponents};
+use trunkline::trunk::fast::{InstructionSet, Kernels};
 
 fn format(format: GradFormat, rule: ErrorRule) -> ErrorFormat {
     ErrorFormat { format, rule, exponent: ExponentMode::Dynamic }
@@ -151,6 +152,24 @@ fn images_of(back: &Back, edge: EdgeId, n: usize) -> Vec<u32> {
 }
 
 #[test]
+fn fast_kernels_have_the_mantissas_of_the_plain_loops() {
+    let (ready, _) = blocks(2);
+    for ready in [ready, network(true)] {
+        let (forward, none) = (ready.forward(3, 2), Exponents::default());
+        for grad in [GradFormat::Int16, GradFormat::Int12, GradFormat::Int8] {
+            for rule in [ErrorRule::NearestEven, STOCHASTIC, ErrorRule::PseudoStochastic] {
+                let context = context(format(grad, rule), &[5, 6], &none);
+                let plain = ready.back_on(Kernels::Reference, &forward, &ready.error(4, 2), &context);
+                assert_eq!(ready.back(&forward, &ready.error(4, 2), &context), plain, "{grad:?}, {rule:?}");
+            }
+            if InstructionSet::available().any(|set| set != InstructionSet::Portable) {
+                assert!(ready.backward(grad, Kernels::Auto).fast_layers() > 2);
+            }
+        }
+    }
+}
+
+#[test]
 fn neither_threads_nor_batches_change_a_bit() {
     let ready = network(true);
     let (forward, none) = (ready.forward(3, 3), Exponents::default());
@@ -249,7 +268,13 @@ fn steps_without_a_gradient_are_refused() {
     net.graph.output = y;
     let program = trunkline::trunk::prepare(&net.graph, &trunkline::quant::Profile::tflite_ref(), 8).unwrap();
     let gradients = trunkline::graph::gradient::Gradients::of(&net.graph).unwrap();
-    let refused = trunkline::trunk::backward::BackwardProgram::new(&net.graph, &program, &gradients);
+    let refused = trunkline::trunk::backward::BackwardProgram::new(
+        &net.graph,
+        &program,
+        &gradients,
+        GradFormat::F32,
+        Kernels::Auto,
+    );
     let why = refused.unwrap_err().to_string();
     assert!(why.contains("softmax") && why.contains("adapter device"), "{why}");
 }

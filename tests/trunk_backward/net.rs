@@ -10,6 +10,7 @@ use trunkline::tensor::{Shape, Tensor};
 use trunkline::trunk::backward::{
     BackwardProgram, ErrorFormat, Errors, Events, Exponents, NormGrads, Origin, Ran, StepContext, Tape,
 };
+use trunkline::trunk::fast::Kernels;
 use trunkline::trunk::{Map, TrunkProgram, prepare};
 use trunkline::units::HardwareDomain;
 
@@ -119,6 +120,7 @@ pub struct Ready {
     pub graph: Graph,
     pub program: TrunkProgram,
     pub gradients: Gradients,
+    /// For real errors on the plain loops; what a tape holds does not depend on either.
     pub backward: BackwardProgram,
 }
 
@@ -143,8 +145,12 @@ impl Ready {
     pub fn new(graph: Graph) -> Self {
         let program = prepare(&graph, &Profile::tflite_ref(), 16).unwrap();
         let gradients = Gradients::of(&graph).unwrap();
-        let backward = BackwardProgram::new(&graph, &program, &gradients).unwrap();
+        let backward = BackwardProgram::new(&graph, &program, &gradients, GradFormat::F32, Kernels::Reference).unwrap();
         Self { graph, program, gradients, backward }
+    }
+
+    pub fn backward(&self, format: GradFormat, kernels: Kernels) -> BackwardProgram {
+        BackwardProgram::new(&self.graph, &self.program, &self.gradients, format, kernels).unwrap()
     }
 
     /// Runs the trunk on random input, tap-ins and joins.
@@ -193,13 +199,19 @@ impl Ready {
 
     /// Runs it backward from the error of its output.
     pub fn back(&self, forward: &Forward, error: &Tensor<f32>, context: &StepContext<'_>) -> Back {
+        self.back_on(Kernels::Auto, forward, error, context)
+    }
+
+    /// The same on chosen loops.
+    pub fn back_on(&self, kernels: Kernels, forward: &Forward, error: &Tensor<f32>, context: &StepContext<'_>) -> Back {
+        let backward = self.backward(context.format.format, kernels);
         let output = self.graph.output;
         let (entry, events) = Errors::encode(error.clone(), context, Origin::Entry { edge: output });
         let mut back = Back { errors: BTreeMap::from([(output, entry)]), norms: BTreeMap::new(), macs: 0, events };
         let mut ordinals: BTreeMap<EdgeId, usize> = BTreeMap::new();
-        for i in self.backward.steps() {
+        for i in backward.steps() {
             let error = &back.errors[&self.program.steps[i].output];
-            let out = self.backward.run(&self.program, i, &forward.tape, error, context);
+            let out = backward.run(&self.program, i, &forward.tape, error, context);
             back.macs += out.macs.0;
             back.events.merge(&out.events);
             for (edge, error) in out.inputs.into_iter().chain(out.join) {
@@ -208,7 +220,7 @@ impl Ready {
                     None => error,
                     Some(held) => {
                         *ordinal += 1;
-                        let (sum, events) = self.backward.add(edge, *ordinal, [held, &error], context);
+                        let (sum, events) = backward.add(edge, *ordinal, [held, &error], context);
                         back.events.merge(&events);
                         sum
                     }

@@ -6,6 +6,7 @@ use super::format::{Events, Origin, Settled, StepContext};
 use super::packed::Packed;
 use crate::quant::error_code::{ChannelFactors, ZERO_EXPONENT};
 use crate::tensor::{Shape, Tensor};
+use crate::trunk::fast::backward::Accs;
 use rayon::prelude::*;
 use std::ops::AddAssign;
 
@@ -97,7 +98,7 @@ pub(super) fn transpose(
                     sums.clear();
                     sums.resize(codes.len(), 0);
                     linear.image(i, error, sums);
-                    errors::settle(sums, exponents[i] + from, context, origin, i, codes)
+                    errors::settle(Accs::Wide(sums), exponents[i] + from, context, origin, i, codes)
                 },
             );
             let settled: Vec<Settled> = settled.collect();

@@ -1,7 +1,8 @@
 //! The input errors of convolutions and linear layers: scaled per channel, then through the transposed
 //! convolution of the frozen codes.
 //!
-//! The loops of `op::conv2d_grad` read the weights where the trunk has them; nothing is packed for them.
+//! A layer that the fast kernels take has its weights packed once, transposed. The loops of
+//! `op::conv2d_grad`, which run the others, read the weights where the trunk has them.
 
 use super::errors::{self, Errors};
 use super::format::{Events, Origin, Settled, StepContext};
@@ -9,9 +10,11 @@ use super::linear::{Factors, Number, masked};
 use super::packed::Packed;
 use crate::op::Conv2d;
 use crate::op::conv2d_grad::{input_grad_f32, input_grad_int};
-use crate::quant::error_code::ZERO_EXPONENT;
+use crate::quant::error_code::GradFormat;
 use crate::quant::weights::WeightCodes;
 use crate::tensor::{Shape, Tensor};
+use crate::trunk::fast::Kernels;
+use crate::trunk::fast::backward::{Accs, PackedGrad};
 use rayon::prelude::*;
 
 /// A layer on its way backward.
@@ -22,6 +25,27 @@ pub(super) struct Transposed<'a> {
     pub weights: &'a WeightCodes,
     /// Per output channel: real error of an input of weight code 1.
     pub factors: Factors,
+    /// The same layer on the fast kernels.
+    pub packed: Option<&'a PackedGrad>,
+}
+
+/// A layer's weights on the fast kernels, for errors of one format; none where the plain loops run. They
+/// have no factors in them, because a batch norm that is loaded would change these.
+pub(super) fn pack(
+    conv: &Conv2d,
+    input: Shape,
+    weights: &WeightCodes,
+    format: GradFormat,
+    kernels: Kernels,
+) -> Option<PackedGrad> {
+    let codes: Vec<i16> = centred(conv, weights).collect();
+    PackedGrad::new(conv, input, &codes, &vec![1.0; conv.out_c], format, kernels)
+}
+
+/// Weight codes without their zero points.
+fn centred<'a>(conv: &Conv2d, weights: &'a WeightCodes) -> impl Iterator<Item = i16> + use<'a> {
+    let depth = conv.depth().max(1);
+    weights.codes.iter().enumerate().map(move |(i, &q)| i16::from(q) - weights.zero_point(i / depth) as i16)
 }
 
 impl Transposed<'_> {
@@ -72,7 +96,10 @@ impl Transposed<'_> {
 
     /// Real errors through the transposed convolution.
     fn reals(&self, scaled: &Tensor<f32>, out: &mut Tensor<f32>) {
-        let weights: Vec<f32> = self.centred().map(f32::from).collect();
+        if let Some(packed) = self.packed {
+            return packed.run_f32(&scaled.data, scaled.batch, &mut out.data);
+        }
+        let weights: Vec<f32> = centred(self.conv, self.weights).map(f32::from).collect();
         let images = out.data.par_chunks_mut(out.shape.elements().max(1)).enumerate();
         images.for_each(|(i, out)| input_grad_f32(self.conv, self.input, &weights, scaled.image(i), out));
     }
@@ -82,26 +109,19 @@ impl Transposed<'_> {
         &self,
         scaled: &Tensor<i16>,
         out: &mut Tensor<i16>,
-        settle: impl Fn(usize, &[i64], &mut [i16]) -> Settled + Sync,
+        settle: impl Fn(usize, Accs<'_>, &mut [i16]) -> Settled + Sync,
     ) -> Vec<Settled> {
-        let weights: Vec<i16> = self.centred().collect();
+        if let Some(packed) = self.packed {
+            return packed.run_int(&scaled.data, scaled.batch, &mut out.data, settle);
+        }
+        let weights: Vec<i16> = centred(self.conv, self.weights).collect();
         let images = out.data.par_chunks_mut(out.shape.elements().max(1)).enumerate();
         let settled = images.map_init(Vec::new, |sums, (i, out)| {
-            let scaled = scaled.image(i);
-            if scaled.iter().all(|&e| e == 0) {
-                return Settled { exponent: ZERO_EXPONENT, ..Settled::default() };
-            }
             sums.clear();
             sums.resize(out.len(), 0);
-            input_grad_int(self.conv, self.input, &weights, scaled, sums);
-            settle(i, sums, out)
+            input_grad_int(self.conv, self.input, &weights, scaled.image(i), sums);
+            settle(i, Accs::Wide(sums), out)
         });
         settled.collect()
-    }
-
-    /// The weight codes without their zero points.
-    fn centred(&self) -> impl Iterator<Item = i16> + '_ {
-        let (weights, depth) = (self.weights, self.conv.depth().max(1));
-        weights.codes.iter().enumerate().map(move |(i, &q)| i16::from(q) - weights.zero_point(i / depth) as i16)
     }
 }

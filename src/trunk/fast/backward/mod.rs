@@ -140,7 +140,8 @@ impl PackedGrad {
             let tasks = self.tasks(group * images, n, rows, &mut sums[..out.len()]);
             each(tasks, |(band, to)| self.band(Errors::I16(errors), &band, to));
             let one = |(i, (sums, out)): (usize, (&[A], &mut [T]))| finish(group * images + i, A::accs(sums), out);
-            let results: Vec<R> = sums.chunks_exact(image).zip(out.chunks_exact_mut(image)).enumerate().map(one).collect();
+            let results: Vec<R> =
+                sums.chunks_exact(image).zip(out.chunks_exact_mut(image)).enumerate().map(one).collect();
             A::give_back(sums);
             results
         });
@@ -162,7 +163,8 @@ impl PackedGrad {
             let band = |i: usize, n: usize| Band { images: first + i * images..first + i * images + n, rows: 0..h };
             return to.chunks_mut(images * image).enumerate().map(|(i, to)| (band(i, to.len() / image), to)).collect();
         }
-        let band = |i: usize, r: usize, n: usize| Band { images: first + i..first + i + 1, rows: r * rows..r * rows + n };
+        let band =
+            |i: usize, r: usize, n: usize| Band { images: first + i..first + i + 1, rows: r * rows..r * rows + n };
         let bands = |(i, to): (usize, &'a mut [T])| {
             to.chunks_mut(rows * w * c).enumerate().map(move |(r, to)| (band(i, r, to.len() / (w * c)), to))
         };

@@ -134,13 +134,7 @@ impl Product {
     }
 
     /// The gradients of a block of channels.
-    fn block<T: Cell>(
-        &self,
-        block: &pack::Block,
-        source: &[u32],
-        (at, places): (&[usize], &[usize]),
-        to: &mut [T],
-    ) {
+    fn block<T: Cell>(&self, block: &pack::Block, source: &[u32], (at, places): (&[usize], &[usize]), to: &mut [T]) {
         let mut sums = Aligned([0; MAX_SUMS]);
         let lanes = 16 * block.lines;
         for (at, places) in at.chunks(POSITIONS).zip(places.chunks(POSITIONS)) {
