@@ -115,9 +115,12 @@ pub(super) fn masked<'a, N: Number>(
     passed: &'a mut Vec<N>,
 ) -> &'a [N] {
     let Some(mask) = mask else { return error };
-    let bits = mask.image(image);
-    passed.clear();
-    passed.extend(error.iter().enumerate().map(|(i, &e)| if bits.get(i) == 1 { e } else { N::default() }));
+    passed.resize(error.len(), N::default());
+    let eights = passed.chunks_mut(8).zip(error.chunks(8)).zip(mask.image(image).bytes());
+    for ((passed, error), bits) in eights {
+        let elements = passed.iter_mut().zip(error).enumerate();
+        elements.for_each(|(i, (p, &e))| *p = if bits >> i & 1 == 1 { e } else { N::default() });
+    }
     passed
 }
 
