@@ -58,15 +58,20 @@ impl Clamp {
     /// range, ends included, and strictly inside an activation's bounds.
     #[inline]
     pub fn passes(self, value: i32) -> bool {
-        (value > self.lo || value == self.lo && self.lo_saturates)
-            && (value < self.hi || value == self.hi && self.hi_saturates)
+        let (low, high) = self.open();
+        low < value && value < high
     }
 
-    /// The same as far as the code that is left tells; none where the value may have been beyond.
+    /// The codes, as a range without its ends, that may let a gradient pass.
+    pub fn open(self) -> (i32, i32) {
+        (self.lo - i32::from(self.lo_saturates), self.hi + i32::from(self.hi_saturates))
+    }
+
+    /// Whether a gradient passes, as far as the code that is left tells; none where the value may have been
+    /// beyond.
     pub fn passes_code(self, code: i8) -> Option<bool> {
-        let code = i32::from(code);
-        let at_activation = code <= self.lo && !self.lo_saturates || code >= self.hi && !self.hi_saturates;
-        if at_activation {
+        let (code, (low, high)) = (i32::from(code), self.open());
+        if code <= low || code >= high {
             return Some(false);
         }
         (self.lo < code && code < self.hi).then_some(true)

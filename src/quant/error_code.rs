@@ -188,7 +188,7 @@ pub fn filling(largest: u64, exponent: i32, bits: ErrorBits) -> Option<i32> {
 
 /// Accumulators of exponent `from` as mantissas of exponent `to`. Returns how many `to` is too small for.
 pub fn convert(
-    accs: &[i64],
+    accs: impl Iterator<Item = i64>,
     from: i32,
     to: i32,
     bits: ErrorBits,
@@ -197,7 +197,7 @@ pub fn convert(
 ) -> u64 {
     let (most, shift) = (bits.largest(), to - from);
     let mut saturations = 0;
-    for (i, (mantissa, &acc)) in mantissas.iter_mut().zip(accs).enumerate() {
+    for (i, (mantissa, acc)) in mantissas.iter_mut().zip(accs).enumerate() {
         let value = match shift {
             0.. => drop_bits(acc, shift.min(62) as u32, rounding, i as u64),
             _ => shift_either_way(Round::HalfEven, acc, shift),
@@ -224,7 +224,7 @@ pub fn renormalise_into(
         return ZERO_EXPONENT;
     }
     let to = (exponent + shift_of(largest, bits) as i32).clamp(ZERO_EXPONENT, LARGEST_EXPONENT);
-    convert(accs, exponent, to, bits, rounding, mantissas);
+    convert(accs.iter().copied(), exponent, to, bits, rounding, mantissas);
     to
 }
 

@@ -3,6 +3,7 @@
 use super::format::{Events, Origin, Settled, StepContext};
 use crate::quant::error_code::{self, ErrorBits, GradFormat, LARGEST_EXPONENT, ZERO_EXPONENT};
 use crate::tensor::{Shape, Tensor};
+use crate::trunk::fast::backward::Accs;
 use rayon::prelude::*;
 
 /// The gradient of the loss with respect to a map's real values.
@@ -100,7 +101,7 @@ impl Errors {
                 let mut sum = Tensor::zeros(a.batch, a.shape);
                 let images = sum.data.par_chunks_mut(a.shape.elements().max(1)).enumerate().map(|(i, sum)| {
                     let (accs, exponent) = error_code::sums((a.image(i), x[i]), (b.image(i), y[i]));
-                    settle(&accs, exponent, context, origin, i, sum)
+                    settle(Accs::Wide(&accs), exponent, context, origin, i, sum)
                 });
                 let settled: Vec<Settled> = images.collect();
                 Self::settled(sum, &settled, context, origin)
@@ -132,26 +133,31 @@ impl Errors {
 
 /// Brings image number `image` of accumulators of exponent `exponent` into the context's format.
 pub(super) fn settle(
-    accs: &[i64],
+    accs: Accs<'_>,
     exponent: i32,
     context: &StepContext<'_>,
     origin: Origin,
     image: usize,
     mantissas: &mut [i16],
 ) -> Settled {
-    let bits = bits(context);
-    let rounding = context.rounding(origin, image);
-    let Some(fixed) = context.fixed(origin) else {
-        let largest = accs.iter().map(|a| a.unsigned_abs()).max().unwrap_or(0);
-        let filling = error_code::filling(largest, exponent, bits);
-        let exponent = error_code::renormalise_into(accs, exponent, bits, rounding, mantissas);
-        return Settled { exponent, saturations: 0, filling };
-    };
-    let largest = accs.iter().map(|a| a.unsigned_abs()).max().unwrap_or(0);
-    let to = fixed.clamp(ZERO_EXPONENT, LARGEST_EXPONENT);
-    let saturations = error_code::convert(accs, exponent, to, bits, rounding, mantissas);
+    let (bits, rounding, largest) = (bits(context), context.rounding(origin, image), accs.largest());
     let filling = error_code::filling(largest, exponent, bits);
-    zeros_have_one_exponent(mantissas, Settled { exponent: to, saturations, filling })
+    if filling.is_none() {
+        mantissas.fill(0);
+        return Settled { exponent: ZERO_EXPONENT, ..Settled::default() };
+    }
+    let fixed = context.fixed(origin);
+    let to = fixed.unwrap_or(exponent + error_code::shift_of(largest, bits) as i32);
+    let within = to.clamp(ZERO_EXPONENT, LARGEST_EXPONENT);
+    if fixed.is_none() && to == within {
+        accs.renormalise(bits, rounding, 0, mantissas);
+        return Settled { exponent: to, saturations: 0, filling };
+    }
+    let values = (0..accs.len()).map(|i| accs.at(i));
+    let cut = error_code::convert(values, exponent, within, bits, rounding, mantissas);
+    // A dynamic exponent is too small for nothing but what no exponent could hold.
+    let saturations = if fixed.is_some() { cut } else { 0 };
+    zeros_have_one_exponent(mantissas, Settled { exponent: within, saturations, filling })
 }
 
 /// The mantissas of the context's format, which is not `f32`.

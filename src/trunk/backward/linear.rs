@@ -6,6 +6,7 @@ use super::format::{Events, Origin, Settled, StepContext};
 use super::packed::Packed;
 use crate::quant::error_code::{ChannelFactors, ZERO_EXPONENT};
 use crate::tensor::{Shape, Tensor};
+use crate::trunk::fast::backward::Accs;
 use rayon::prelude::*;
 use std::ops::AddAssign;
 
@@ -97,7 +98,7 @@ pub(super) fn transpose(
                     sums.clear();
                     sums.resize(codes.len(), 0);
                     linear.image(i, error, sums);
-                    errors::settle(sums, exponents[i] + from, context, origin, i, codes)
+                    errors::settle(Accs::Wide(sums), exponents[i] + from, context, origin, i, codes)
                 },
             );
             let settled: Vec<Settled> = settled.collect();
@@ -114,9 +115,12 @@ pub(super) fn masked<'a, N: Number>(
     passed: &'a mut Vec<N>,
 ) -> &'a [N] {
     let Some(mask) = mask else { return error };
-    let bits = mask.image(image);
-    passed.clear();
-    passed.extend(error.iter().enumerate().map(|(i, &e)| if bits.get(i) == 1 { e } else { N::default() }));
+    passed.resize(error.len(), N::default());
+    let eights = passed.chunks_mut(8).zip(error.chunks(8)).zip(mask.image(image).bytes());
+    for ((passed, error), bits) in eights {
+        let elements = passed.iter_mut().zip(error).enumerate();
+        elements.for_each(|(i, (p, &e))| *p = if bits >> i & 1 == 1 { e } else { N::default() });
+    }
     passed
 }
 

@@ -5,7 +5,7 @@
 //! value is computed again.
 
 use super::operands::{Scratch, operands};
-use super::packed::{Packed, write};
+use super::packed::Packed;
 use crate::op::pool::Average;
 use crate::op::product::{Join, Product};
 use crate::op::{Conv2d, Counts, mul};
@@ -45,20 +45,29 @@ pub(super) fn mask(
     counts: Counts,
 ) -> Packed {
     let before = Before { step, inputs, join };
-    let elements = output.shape.elements();
-    let known: Vec<Option<bool>> = (i8::MIN..=i8::MAX).map(|q| clamp.passes_code(q)).collect();
-    let saturated = counts.saturations > 0;
-    let mut mask = Packed::zeros(1, output.batch, elements);
-    let (bits, images) = mask.images_mut();
+    let mut mask = Packed::zeros(1, output.batch, output.shape.elements());
+    let (_, images) = mask.images_mut();
     let images: Vec<(usize, &mut [u8])> = images.enumerate().collect();
-    images.into_par_iter().for_each_init(Scratch::default, |scratch, (n, data)| {
-        let passes = output.image(n).iter().enumerate().map(|(i, &q)| {
-            let known = known[(i32::from(q) + 128) as usize];
-            known.unwrap_or_else(|| !saturated || before.passes(n, i, clamp, scratch)).into()
-        });
-        write(bits, data, passes);
+    images.into_par_iter().for_each_init(Scratch::default, |scratch, (n, bits)| {
+        may_pass(clamp, output.image(n), bits);
+        if counts.saturations > 0 {
+            for (i, &q) in output.image(n).iter().enumerate() {
+                if clamp.passes_code(q).is_none() && !before.passes(n, i, clamp, scratch) {
+                    bits[i / 8] &= !(1 << (i % 8));
+                }
+            }
+        }
     });
     mask
+}
+
+/// One bit for every code that may let an error pass.
+fn may_pass(clamp: Clamp, codes: &[i8], bits: &mut [u8]) {
+    let (low, high) = clamp.open();
+    let pass = |q: i8| low < i32::from(q) && i32::from(q) < high;
+    for (bits, codes) in bits.iter_mut().zip(codes.chunks(8)) {
+        *bits = codes.iter().enumerate().fold(0, |bits, (i, &q)| bits | u8::from(pass(q)) << i);
+    }
 }
 
 /// A step's outputs before their clamp.

@@ -23,6 +23,9 @@ mod slopes;
 mod tape;
 mod windows;
 
+#[cfg(test)]
+mod tests;
+
 pub use errors::Errors;
 pub use format::{ErrorFormat, ErrorRule, Events, ExponentMode, Exponents, Origin, StepContext};
 pub use norm::NormGrads;

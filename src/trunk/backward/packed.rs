@@ -69,7 +69,12 @@ pub(super) struct Numbers<'a> {
     data: &'a [u8],
 }
 
-impl Numbers<'_> {
+impl<'a> Numbers<'a> {
+    /// Eight numbers of one bit at a time.
+    pub fn bytes(self) -> impl Iterator<Item = u8> + 'a {
+        self.data.iter().copied()
+    }
+
     #[inline]
     pub fn get(self, index: usize) -> usize {
         if self.bits == 1 {

@@ -1,7 +1,8 @@
 //! The input errors of convolutions and linear layers: scaled per channel, then through the transposed
 //! convolution of the frozen codes.
 //!
-//! The loops of `op::conv2d_grad` read the weights where the trunk has them; nothing is packed for them.
+//! A layer that the fast kernels take has its weights packed once, transposed. The loops of
+//! `op::conv2d_grad`, which run the others, read the weights where the trunk has them.
 
 use super::errors::{self, Errors};
 use super::format::{Events, Origin, Settled, StepContext};
@@ -9,9 +10,11 @@ use super::linear::{Factors, Number, masked};
 use super::packed::Packed;
 use crate::op::Conv2d;
 use crate::op::conv2d_grad::{input_grad_f32, input_grad_int};
-use crate::quant::error_code::ZERO_EXPONENT;
+use crate::quant::error_code::GradFormat;
 use crate::quant::weights::WeightCodes;
 use crate::tensor::{Shape, Tensor};
+use crate::trunk::fast::Kernels;
+use crate::trunk::fast::backward::{Accs, PackedGrad};
 use rayon::prelude::*;
 
 /// A layer on its way backward.
@@ -22,6 +25,27 @@ pub(super) struct Transposed<'a> {
     pub weights: &'a WeightCodes,
     /// Per output channel: real error of an input of weight code 1.
     pub factors: Factors,
+    /// The same layer on the fast kernels.
+    pub packed: Option<&'a PackedGrad>,
+}
+
+/// A layer's weights on the fast kernels, for errors of one format; none where the plain loops run. They
+/// have no factors in them, because a batch norm that is loaded would change these.
+pub(super) fn pack(
+    conv: &Conv2d,
+    input: Shape,
+    weights: &WeightCodes,
+    format: GradFormat,
+    kernels: Kernels,
+) -> Option<PackedGrad> {
+    let codes: Vec<i16> = centred(conv, weights).collect();
+    PackedGrad::new(conv, input, &codes, &vec![1.0; conv.out_c], format, kernels)
+}
+
+/// Weight codes without their zero points.
+fn centred<'a>(conv: &Conv2d, weights: &'a WeightCodes) -> impl Iterator<Item = i16> + use<'a> {
+    let depth = conv.depth().max(1);
+    weights.codes.iter().enumerate().map(move |(i, &q)| i16::from(q) - weights.zero_point(i / depth) as i16)
 }
 
 impl Transposed<'_> {
@@ -35,72 +59,69 @@ impl Transposed<'_> {
         origin: Origin,
     ) -> (Errors, Events) {
         match error {
-            Errors::Values(values) => (Errors::Values(self.reals(values, mask, to)), Events::default()),
+            Errors::Values(values) => {
+                let mut out = Tensor::zeros(values.batch, to);
+                self.reals(&self.scaled(values, mask, |e, c| e.times(&self.factors, c)), &mut out);
+                (Errors::Values(out), Events::default())
+            }
             Errors::Codes { mantissas, exponents } => {
-                let mut codes = Tensor::zeros(mantissas.batch, to);
-                let settled = self.codes(mantissas, exponents, mask, &mut codes, context, origin);
-                Errors::settled(codes, &settled, context, origin)
+                let scaled = self.scaled(mantissas, mask, |e, c| self.factors.codes.scale(e, c));
+                let mut out = Tensor::zeros(mantissas.batch, to);
+                let settled = self.codes(&scaled, &mut out, |i, sums, out| {
+                    errors::settle(sums, exponents[i] + self.factors.codes.exponent, context, origin, i, out)
+                });
+                Errors::settled(out, &settled, context, origin)
             }
         }
     }
 
-    fn reals(&self, error: &Tensor<f32>, mask: Option<&Packed>, to: Shape) -> Tensor<f32> {
-        let weights: Vec<f32> = self.centred().map(f32::from).collect();
-        let mut out = Tensor::zeros(error.batch, to);
-        let images = out.data.par_chunks_mut(to.elements().max(1)).enumerate();
-        images.for_each_init(
-            || (Vec::new(), Vec::new()),
-            |(passed, scaled), (i, out)| {
-                let error = masked(error.image(i), mask, i, passed);
-                self.scaled(error, scaled, |e, c| e.times(&self.factors, c));
-                input_grad_f32(self.conv, self.input, &weights, scaled, out);
-            },
-        );
-        out
+    /// The error where it passes, times its channels' factors: what SPEC 3.5 takes before the convolution.
+    fn scaled<N: Number>(
+        &self,
+        error: &Tensor<N>,
+        mask: Option<&Packed>,
+        times: impl Fn(N, usize) -> N + Sync,
+    ) -> Tensor<N> {
+        let channels = self.conv.out_c;
+        let mut scaled = Tensor::from_vec(error.batch, error.shape, vec![N::default(); error.data.len()]);
+        let images = scaled.data.par_chunks_mut(error.shape.elements().max(1)).enumerate();
+        images.for_each_init(Vec::new, |passed, (i, scaled)| {
+            let error = masked(error.image(i), mask, i, passed);
+            for (scaled, error) in scaled.chunks_exact_mut(channels).zip(error.chunks_exact(channels)) {
+                scaled.iter_mut().zip(error).enumerate().for_each(|(c, (s, &e))| *s = times(e, c));
+            }
+        });
+        scaled
     }
 
+    /// Real errors through the transposed convolution.
+    fn reals(&self, scaled: &Tensor<f32>, out: &mut Tensor<f32>) {
+        if let Some(packed) = self.packed {
+            return packed.run_f32(&scaled.data, scaled.batch, &mut out.data);
+        }
+        let weights: Vec<f32> = centred(self.conv, self.weights).map(f32::from).collect();
+        let images = out.data.par_chunks_mut(out.shape.elements().max(1)).enumerate();
+        images.for_each(|(i, out)| input_grad_f32(self.conv, self.input, &weights, scaled.image(i), out));
+    }
+
+    /// Mantissas through it: `settle` takes the exact sums of every image.
     fn codes(
         &self,
-        error: &Tensor<i16>,
-        exponents: &[i32],
-        mask: Option<&Packed>,
+        scaled: &Tensor<i16>,
         out: &mut Tensor<i16>,
-        context: &StepContext<'_>,
-        origin: Origin,
+        settle: impl Fn(usize, Accs<'_>, &mut [i16]) -> Settled + Sync,
     ) -> Vec<Settled> {
-        let weights: Vec<i16> = self.centred().collect();
+        if let Some(packed) = self.packed {
+            return packed.run_int(&scaled.data, scaled.batch, &mut out.data, settle);
+        }
+        let weights: Vec<i16> = centred(self.conv, self.weights).collect();
         let images = out.data.par_chunks_mut(out.shape.elements().max(1)).enumerate();
-        let settled = images.map_init(
-            || (Vec::new(), Vec::new(), Vec::new()),
-            |(passed, scaled, sums), (i, out)| {
-                let error = masked(error.image(i), mask, i, passed);
-                if error.iter().all(|&e| e == 0) {
-                    return Settled { exponent: ZERO_EXPONENT, ..Settled::default() };
-                }
-                self.scaled(error, scaled, |e, c| self.factors.codes.scale(e, c));
-                sums.clear();
-                sums.resize(out.len(), 0);
-                input_grad_int(self.conv, self.input, &weights, scaled, sums);
-                errors::settle(sums, exponents[i] + self.factors.codes.exponent, context, origin, i, out)
-            },
-        );
+        let settled = images.map_init(Vec::new, |sums, (i, out)| {
+            sums.clear();
+            sums.resize(out.len(), 0);
+            input_grad_int(self.conv, self.input, &weights, scaled.image(i), sums);
+            settle(i, Accs::Wide(sums), out)
+        });
         settled.collect()
-    }
-
-    /// One image's error times its channels' factors.
-    fn scaled<N: Number>(&self, error: &[N], scaled: &mut Vec<N>, times: impl Fn(N, usize) -> N) {
-        scaled.clear();
-        let channels = self.conv.out_c;
-        scaled.extend(error.iter().enumerate().map(|(i, &e)| times(e, i % channels)));
-    }
-
-    /// The weight codes without their zero points.
-    fn centred(&self) -> impl Iterator<Item = i16> + '_ {
-        let depth = self.conv.depth().max(1);
-        self.weights
-            .codes
-            .iter()
-            .enumerate()
-            .map(move |(i, &q)| i16::from(q) - self.weights.zero_point(i / depth) as i16)
     }
 }

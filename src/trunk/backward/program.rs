@@ -7,7 +7,7 @@ use super::mask;
 use super::moves::{Crop, Part, Shrink, Untranspose};
 use super::norm::{NormGrads, Normed};
 use super::packed::{Packed, write};
-use super::product::Transposed;
+use super::product::{self, Transposed};
 use super::scale::{self, Channels, Given, Slope};
 use super::slopes::Slopes;
 use super::tape::{Kept, KeptForm, KeptMap, Tape};
@@ -17,17 +17,21 @@ use crate::graph::{EdgeId, Graph, NodeId};
 use crate::op::product::Join;
 use crate::op::upsample::Between;
 use crate::op::{Counts, Op, Registers};
+use crate::quant::error_code::GradFormat;
 use crate::quant::{Clamp, QuantParams};
 use crate::tensor::{Shape, Tensor};
+use crate::trunk::fast::Kernels;
+use crate::trunk::fast::backward::PackedGrad;
 use crate::trunk::work::Work;
 use crate::trunk::{Map, TrunkError, TrunkProgram, TrunkStep};
 use crate::units::Macs;
 use rayon::prelude::*;
 
-/// The backward pass of a [`TrunkProgram`]. It holds no weights and no registers: every call is given the
-/// program, whose registers may have been loaded in between.
+/// The backward pass of a [`TrunkProgram`] for errors of one format. It holds no registers: every call is
+/// given the program, whose registers may have been loaded in between.
 #[derive(Clone, Debug)]
 pub struct BackwardProgram {
+    format: GradFormat,
     steps: Vec<Option<Role>>,
 }
 
@@ -44,6 +48,8 @@ struct Role {
     slopes: Option<Slopes>,
     /// The batch norm in its registers, if that trains.
     norm: Option<NodeId>,
+    /// A layer's weights, transposed, where the fast kernels take it.
+    packed: Option<Box<PackedGrad>>,
 }
 
 impl Role {
@@ -69,14 +75,27 @@ pub struct BackwardOut {
 }
 
 impl BackwardProgram {
-    /// Finds what every step does. Refuses steps that have no gradient, and batch norms that train but are
-    /// folded into weights.
-    pub fn new(graph: &Graph, program: &TrunkProgram, gradients: &Gradients) -> Result<Self, TrunkError> {
-        let roles = program.steps.iter().map(|step| match gradients.has(step.output) {
-            true => role(graph, program, gradients, step).map(Some),
-            false => Ok(None),
-        });
-        Ok(Self { steps: roles.collect::<Result<_, _>>()? })
+    /// Finds what every step does, and packs the weights of the layers that `kernels` take. Refuses steps
+    /// that have no gradient, and batch norms that train but are folded into weights.
+    pub fn new(
+        graph: &Graph,
+        program: &TrunkProgram,
+        gradients: &Gradients,
+        format: GradFormat,
+        kernels: Kernels,
+    ) -> Result<Self, TrunkError> {
+        let role = |step: &TrunkStep| -> Result<Option<Role>, TrunkError> {
+            let mut role = role(graph, program, gradients, step)?;
+            role.packed = role.inputs[0].then(|| packed_weights(step, format, kernels)).flatten();
+            Ok(Some(role))
+        };
+        let roles = program.steps.iter().map(|step| if gradients.has(step.output) { role(step) } else { Ok(None) });
+        Ok(Self { format, steps: roles.collect::<Result<_, _>>()? })
+    }
+
+    /// How many layers run on fast kernels.
+    pub fn fast_layers(&self) -> usize {
+        self.steps.iter().flatten().filter(|role| role.packed.is_some()).count()
     }
 
     /// The steps that work backward, by their number in the program, last first.
@@ -84,12 +103,11 @@ impl BackwardProgram {
         (0..self.steps.len()).rev().filter(|&i| self.steps[i].is_some())
     }
 
-    /// Whether the forward pass must make this map, because a step keeps something of it.
+    /// Whether the forward pass must make this map, because a step that works backward reads or makes it: what
+    /// it keeps is computed from both.
     pub fn needs(&self, program: &TrunkProgram, edge: EdgeId) -> bool {
-        let of_output = |(step, role): (&TrunkStep, &Role)| step.output == edge && role.clamp.is_some();
-        let of_codes = |(step, role): (&TrunkStep, &Role)| role.codes(step).any(|kept| kept == edge);
-        let roles = || program.steps.iter().zip(&self.steps).filter_map(|(step, role)| Some((step, role.as_ref()?)));
-        roles().any(of_output) || roles().any(of_codes)
+        let mut works = program.steps.iter().zip(&self.steps).filter(|(_, role)| role.is_some()).map(|(step, _)| step);
+        works.any(|step| step.output == edge || step.inputs.contains(&edge))
     }
 
     /// What every image makes the trunk keep.
@@ -159,6 +177,7 @@ impl BackwardProgram {
         context: &StepContext<'_>,
     ) -> BackwardOut {
         let role = self.steps[step].as_ref().expect("only steps with an error run backward");
+        assert_eq!(context.format.format, self.format, "a backward program is made for one format");
         let (number, step) = (step, &program.steps[step]);
         assert_eq!((error.batch(), error.shape()), (tape.batch, step.output_shape), "the error of '{}'", step.name);
         let running = Running { number, step, role, tape, kept: &tape.steps[number], error, context };
@@ -225,7 +244,18 @@ fn role(graph: &Graph, program: &TrunkProgram, gradients: &Gradients, step: &Tru
         clamp: mask::clamp(&step.work),
         slopes,
         norm: step.norm.filter(|&n| trains(n)),
+        packed: None,
     })
+}
+
+fn packed_weights(step: &TrunkStep, format: GradFormat, kernels: Kernels) -> Option<Box<PackedGrad>> {
+    let weights = step.weights.as_ref()?;
+    let packed = match &step.work {
+        Work::Conv2d(conv, _) => product::pack(conv, step.input_shapes[0], weights, format, kernels),
+        Work::Linear(op, _) => product::pack(&op.as_conv2d(), Shape::vector(op.inputs), weights, format, kernels),
+        _ => None,
+    };
+    packed.map(Box::new)
 }
 
 /// The classes of a map's codes.
@@ -356,7 +386,8 @@ impl Running<'_> {
         let registers = self.step.registers().expect("a layer has registers");
         let weights = self.step.weights.as_ref().expect("a layer has weights");
         let gains = gains(registers, self.step.output_quant, |_| f64::from(self.role.quants[0].scale));
-        let transposed = Transposed { conv, input, weights, factors: Factors::new(gains) };
+        let packed = self.role.packed.as_deref();
+        let transposed = Transposed { conv, input, weights, factors: Factors::new(gains), packed };
         let origin = Origin::Input { step: self.number, input: 0 };
         transposed.run(self.error, self.mask(), to, self.context, origin)
     }

@@ -10,6 +10,7 @@
 //! speed is not. CPUs with none of these instruction sets keep the reference loops.
 
 mod addend;
+pub mod backward;
 mod depthwise;
 mod finish;
 mod geometry;
