@@ -7,6 +7,7 @@ pub mod events;
 pub mod input;
 pub mod quant_sweep;
 pub mod run;
+pub mod train;
 pub mod trunk;
 pub mod trunk_file;
 pub mod verify;
