@@ -28,19 +28,25 @@ pub fn normal(seed: u64, name: &str, count: usize, sigma: f64) -> Vec<f32> {
 pub struct Noise {
     key: [u32; 2],
     counter: [u32; 2],
+    image: u32,
 }
 
 impl Noise {
     /// The noise of tensor `tensor` in step `step` under `seed`.
     pub fn new(seed: u64, step: u32, tensor: u32) -> Self {
-        Self { key: [seed as u32, (seed >> 32) as u32], counter: [step, tensor] }
+        Self { key: [seed as u32, (seed >> 32) as u32], counter: [step, tensor], image: 0 }
+    }
+
+    /// The noise of the image of that index in its data set, whatever batch it comes in.
+    pub fn of_image(self, image: u32) -> Self {
+        Self { image, ..self }
     }
 
     /// 64 random bits of element `index`.
     #[inline]
     pub fn bits(self, index: u64) -> u64 {
         let [step, tensor] = self.counter;
-        let [words] = philox::philox(step, [tensor, index as u32, (index >> 32) as u32], self.key);
+        let [words] = philox::philox(step, [tensor, index as u32, (index >> 32) as u32 ^ self.image], self.key);
         u64::from(words[0]) << 32 | u64::from(words[1])
     }
 

@@ -84,6 +84,14 @@ impl Int8 {
         Self { form, output: Output { style, zero_point: y.zero_point, clamp } }
     }
 
+    /// The sum of two codes before the clamp.
+    pub fn value(&self, a: i8, b: i8) -> i32 {
+        match &self.form {
+            Form::Tflite(form) => self.output.value(form.scaled(0, a) + form.scaled(1, b), form.sum),
+            Form::Direct(sum) => sum.value(a, b),
+        }
+    }
+
     /// Everything that can change a code but the output's rule.
     pub fn words(&self) -> Vec<i32> {
         match &self.form {

@@ -66,6 +66,13 @@ impl Conv2d {
         Ok(Shape::new(h, w, self.out_c))
     }
 
+    /// The input position, of `inputs` along `axis`, under tap `tap` at output position `at`; none in the
+    /// padding.
+    pub fn source(&self, axis: usize, at: usize, tap: usize, inputs: usize) -> Option<usize> {
+        let from = at * self.stride[axis] + tap * self.dilation[axis];
+        from.checked_sub(self.pad[axis]).filter(|&i| i < inputs)
+    }
+
     pub fn macs(&self, _input: Shape, output: Shape) -> u64 {
         output.elements() as u64 * self.depth() as u64
     }
@@ -165,13 +172,10 @@ impl Scratch {
         let (per_group, groups) =
             if runs_along_channels(conv) { (conv.in_c, 1) } else { (conv.in_c / conv.groups, conv.groups) };
         self.patch.fill(0);
-        let inside = |o: usize, k: usize, i: usize, n: usize| {
-            (o * conv.stride[i] + k * conv.dilation[i]).checked_sub(conv.pad[i]).filter(|&at| at < n)
-        };
         for ky in 0..kh {
-            let Some(iy) = inside(oy, ky, 0, x.shape.h) else { continue };
+            let Some(iy) = conv.source(0, oy, ky, x.shape.h) else { continue };
             for kx in 0..kw {
-                let Some(ix) = inside(ox, kx, 1, x.shape.w) else { continue };
+                let Some(ix) = conv.source(1, ox, kx, x.shape.w) else { continue };
                 let pixel = &x.values[(iy * x.shape.w + ix) * x.shape.c..][..x.shape.c];
                 for (g, channels) in pixel.chunks_exact(per_group).enumerate().take(groups) {
                     self.patch[((g * kh + ky) * kw + kx) * per_group..][..per_group].copy_from_slice(channels);

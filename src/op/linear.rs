@@ -1,7 +1,7 @@
 //! Fully connected layer over the flattened map.
 
-use super::Counts;
 use super::product::{self, Join, PackedWeights, Product};
+use super::{Conv2d, Counts};
 use crate::tensor::{Shape, Tensor};
 use crate::units::Macs;
 use rayon::prelude::*;
@@ -23,6 +23,11 @@ impl Linear {
 
     pub fn macs(&self) -> u64 {
         self.inputs as u64 * self.outputs as u64
+    }
+
+    /// The same layer as a convolution of one pixel.
+    pub fn as_conv2d(&self) -> Conv2d {
+        Conv2d::square(self.inputs, self.outputs, 1, 1, 0)
     }
 }
 

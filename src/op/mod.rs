@@ -14,6 +14,7 @@ pub mod batch_norm;
 pub mod channel_pool;
 pub mod concat;
 pub mod conv2d;
+pub mod conv2d_grad;
 mod counts;
 mod gate;
 pub mod hard_swish;

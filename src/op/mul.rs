@@ -61,6 +61,17 @@ impl Int8 {
         Self { form, output: Output { style: formula.style(), zero_point: y.zero_point, clamp } }
     }
 
+    /// The product of two codes before the clamp.
+    pub fn value(&self, a: i8, b: i8) -> i32 {
+        match &self.form {
+            Form::Tflite { zero_points: [z_a, z_b], multiplier } => {
+                let product = (i64::from(a) - i64::from(*z_a)) * (i64::from(b) - i64::from(*z_b));
+                self.output.value(product, *multiplier)
+            }
+            Form::Onnxruntime(form) => form.value(a, b),
+        }
+    }
+
     /// Everything that can change a code but the output's rule.
     pub fn words(&self) -> Vec<i32> {
         match &self.form {

@@ -17,12 +17,21 @@ impl Output {
     /// wraps and is counted.
     #[inline]
     pub fn code(&self, acc: i64, m: Multiplier, counts: &mut Counts) -> i8 {
-        if let Some(value) = self.style.wide(acc, m) {
-            return self.place(saturated(value), counts);
+        if !self.style.is_wide() {
+            let wrapped = acc as i32;
+            counts.overflows += u64::from(i64::from(wrapped) != acc || self.style.overflows(wrapped, m));
         }
-        let wrapped = acc as i32;
-        counts.overflows += u64::from(i64::from(wrapped) != acc || self.style.overflows(wrapped, m));
-        self.place(self.style.apply(wrapped, m), counts)
+        self.clamped(self.value(acc, m), counts)
+    }
+
+    /// `acc × m` on the zero point, before the clamp.
+    #[inline]
+    pub fn value(&self, acc: i64, m: Multiplier) -> i32 {
+        let value = match self.style.wide(acc, m) {
+            Some(value) => saturated(value),
+            None => self.style.apply(acc as i32, m),
+        };
+        value.saturating_add(self.zero_point)
     }
 
     /// A requantised value, on the zero point and clamped.
@@ -56,6 +65,15 @@ impl Registers {
 
     pub fn channels(&self) -> usize {
         self.bias.len()
+    }
+
+    /// What one channel's sum of products becomes before the clamp.
+    pub fn value(&self, channel: usize, products: i64, output: &Output) -> i32 {
+        let (m, bias) = (self.multipliers[channel], self.bias[channel]);
+        match m.mantissa {
+            0 => bias.saturating_add(output.zero_point),
+            _ => output.value(products + i64::from(bias), m),
+        }
     }
 
     /// The code of one channel's sum of products.

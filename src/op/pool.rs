@@ -37,7 +37,7 @@ impl Pool {
     }
 
     /// The positions of the map under window `o` along axis `i`.
-    fn valid(&self, i: usize, o: usize, n: usize) -> Range<usize> {
+    pub fn valid(&self, i: usize, o: usize, n: usize) -> Range<usize> {
         let start = o * self.stride[i];
         start.saturating_sub(self.pad[i])..(start + self.kernel[i]).saturating_sub(self.pad[i]).min(n)
     }
@@ -62,6 +62,20 @@ impl From<CodeType> for Average {
 }
 
 impl Average {
+    /// The average of one window's codes, row by row, before the clamp.
+    pub fn value(&self, codes: &[i8]) -> i32 {
+        let sum = |offset: i64| codes.iter().fold(0, |sum, &q| sum + i64::from(q) + offset);
+        let n = codes.len();
+        match self {
+            Average::Tflite(presented) => {
+                let offset = i64::from(presented.offset());
+                (round_half_away(sum(offset), n as i64) - offset) as i32
+            }
+            Average::PowerOfTwo => power_of_two::average(sum(0), n) as i32,
+            Average::Onnxruntime(p) => p.value(codes.iter().fold(0.0, |sum, &q| sum + p.real(q)), n),
+        }
+    }
+
     /// Everything that can change a code but the bounds.
     pub fn words(&self) -> Vec<i32> {
         match self {

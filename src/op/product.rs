@@ -1,7 +1,7 @@
 //! What convolutions and linear layers share in int8: centred operands, dot products, joins.
 
 use super::{Counts, Output, Registers};
-use crate::quant::Accumulator;
+use crate::quant::{Accumulator, Running};
 use crate::tensor::Tensor;
 
 /// Weight codes minus their zero point, in the order in which a loop reads them.
@@ -46,15 +46,34 @@ impl Product {
         if m.mantissa == 0 {
             return self.output.place(bias, counts);
         }
-        let mut running = accumulator.sum(products);
-        if let Some(joined) = joined {
-            accumulator.add(&mut running, joined);
-        }
-        accumulator.add(&mut running, i64::from(bias));
-        let end = accumulator.finish(running);
+        let end = total_on(accumulator, products, joined, bias);
         counts.overflows += u64::from(end.left);
         self.output.code(end.value, m, counts)
     }
+
+    /// What channel `c` makes of the centred inputs `x` under its centred weights `w`, in canonical
+    /// order, before the clamp.
+    pub(crate) fn value(&self, c: usize, x: &[i16], w: &[i16], joined: Option<i64>) -> i32 {
+        let (m, bias) = (self.registers.multipliers[c], self.registers.bias[c]);
+        if m.mantissa == 0 {
+            return bias.saturating_add(self.output.zero_point);
+        }
+        let acc = match self.accumulator {
+            None => dot(x, w) + joined.unwrap_or(0) + i64::from(bias),
+            Some(accumulator) => total_on(accumulator, products(x, w), joined, bias).value,
+        };
+        self.output.value(acc, m)
+    }
+}
+
+/// Products, what is joined, and the bias, in this order.
+fn total_on(accumulator: Accumulator, products: impl Iterator<Item = i64>, joined: Option<i64>, bias: i32) -> Running {
+    let mut running = accumulator.sum(products);
+    if let Some(joined) = joined {
+        accumulator.add(&mut running, joined);
+    }
+    accumulator.add(&mut running, i64::from(bias));
+    accumulator.finish(running)
 }
 
 /// A tap-in added to the accumulator: `acc += values << shift`, one value per output.
@@ -87,7 +106,7 @@ pub(super) const RUN: usize = 16384;
 
 /// The exact dot product.
 #[inline]
-pub(super) fn dot(x: &[i16], w: &[i16]) -> i64 {
+pub(crate) fn dot(x: &[i16], w: &[i16]) -> i64 {
     debug_assert_eq!(x.len(), w.len());
     x.chunks(RUN).zip(w.chunks(RUN)).map(|(x, w)| i64::from(dot_run(x, w))).sum()
 }

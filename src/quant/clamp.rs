@@ -49,6 +49,29 @@ impl Clamp {
         self.hi
     }
 
+    /// Whether an activation bounds it, and not only the code's own range.
+    pub fn is_activation(self) -> bool {
+        !(self.lo_saturates && self.hi_saturates)
+    }
+
+    /// Whether a gradient passes a value that stood here before it was clamped: inside the code's own
+    /// range, ends included, and strictly inside an activation's bounds.
+    #[inline]
+    pub fn passes(self, value: i32) -> bool {
+        (value > self.lo || value == self.lo && self.lo_saturates)
+            && (value < self.hi || value == self.hi && self.hi_saturates)
+    }
+
+    /// The same as far as the code that is left tells; none where the value may have been beyond.
+    pub fn passes_code(self, code: i8) -> Option<bool> {
+        let code = i32::from(code);
+        let at_activation = code <= self.lo && !self.lo_saturates || code >= self.hi && !self.hi_saturates;
+        if at_activation {
+            return Some(false);
+        }
+        (self.lo < code && code < self.hi).then_some(true)
+    }
+
     /// The code, and whether eight bits were not enough.
     #[inline]
     pub fn apply(self, value: i32) -> (i8, bool) {
@@ -71,6 +94,16 @@ mod tests {
         let narrow = relu6.within((-8, 7));
         assert_eq!((narrow.apply(-500), narrow.apply(9)), ((-8, true), (7, true)));
         assert_eq!(narrow, Clamp::range((-8, 7)));
+        for (clamp, values) in [(relu6, -500..500), (narrow, -500..500), (Clamp::INT8, -500..500)] {
+            for value in values {
+                let known = clamp.passes_code(clamp.apply(value).0);
+                assert!(known.is_none_or(|known| known == clamp.passes(value)), "{clamp:?} at {value}");
+            }
+        }
+        assert_eq!([-129, -128, 127, 128].map(|v| Clamp::INT8.passes(v)), [false, true, true, false]);
+        assert_eq!([-128, -127, 99, 100].map(|v| relu6.passes(v)), [false, true, true, false]);
+        assert_eq!([-128i8, -127, 99, 100].map(|q| relu6.passes_code(q)), [false, true, true, false].map(Some));
+        assert_eq!([-128i8, 127].map(|q| Clamp::INT8.passes_code(q)), [None; 2]);
         let beyond = Clamp::bounded(Some(-3), Some(300));
         assert_eq!(beyond.apply(200), (127, true));
     }

@@ -6,6 +6,7 @@
 //! not offered: its bias ruins what comes out after a few layers.
 
 use super::Round;
+use super::sum::shift_either_way;
 use crate::seed::Noise;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
@@ -50,6 +51,16 @@ impl GradFormat {
         }
     }
 
+    /// The mantissas of the integer formats.
+    pub fn mantissas(self) -> Option<ErrorBits> {
+        match self {
+            GradFormat::F32 => None,
+            GradFormat::Int16 => Some(ErrorBits::INT16),
+            GradFormat::Int12 => Some(ErrorBits::INT12),
+            GradFormat::Int8 => Some(ErrorBits::INT8),
+        }
+    }
+
     /// Bytes of an image's error: its mantissas, and the exponent that they share.
     pub fn bytes(self, elements: u64) -> u64 {
         let exponent = u64::from(self != GradFormat::F32);
@@ -80,8 +91,11 @@ pub enum ErrorRounding {
     PseudoStochastic,
 }
 
-/// The exponent of a tensor without a single non-zero value.
+/// The exponent of a tensor without a single non-zero value, and the smallest there is.
 pub const ZERO_EXPONENT: i32 = -126;
+
+/// The largest: an exponent has a byte.
+pub const LARGEST_EXPONENT: i32 = 127;
 
 /// Mantissas with their exponent: the value of each is `mantissa · 2^exponent`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,22 +181,71 @@ pub fn shift_of(largest: u64, bits: ErrorBits) -> u32 {
     (64 - largest.leading_zeros()).saturating_sub(bits.bits() - 1)
 }
 
-/// Accumulators of exponent `exponent` back in mantissas.
-pub fn renormalise(accs: &[i64], exponent: i32, bits: ErrorBits, rounding: ErrorRounding) -> ErrorCodes {
-    let shift = shift_of(accs.iter().map(|a| a.unsigned_abs()).max().unwrap_or(0), bits);
-    let most = bits.largest();
-    // Rounding up the largest may leave the width by one: that is cut, as on the chip.
-    let cut = |(i, &acc): (usize, &i64)| drop_bits(acc, shift, rounding, i as u64).clamp(-most, most) as i16;
-    let mantissas = accs.iter().enumerate().map(cut).collect();
-    ErrorCodes { mantissas, exponent: exponent + shift as i32, saturations: 0 }
+/// The exponent under which accumulators of exponent `exponent` fill the mantissas; none if all are zero.
+pub fn filling(largest: u64, exponent: i32, bits: ErrorBits) -> Option<i32> {
+    (largest > 0).then(|| exponent + (64 - largest.leading_zeros()) as i32 - (bits.bits() as i32 - 1))
 }
 
-/// The sum of two errors: the one with the smaller exponent is brought to the larger.
+/// Accumulators of exponent `from` as mantissas of exponent `to`. Returns how many `to` is too small for.
+pub fn convert(
+    accs: &[i64],
+    from: i32,
+    to: i32,
+    bits: ErrorBits,
+    rounding: ErrorRounding,
+    mantissas: &mut [i16],
+) -> u64 {
+    let (most, shift) = (bits.largest(), to - from);
+    let mut saturations = 0;
+    for (i, (mantissa, &acc)) in mantissas.iter_mut().zip(accs).enumerate() {
+        let value = match shift {
+            0.. => drop_bits(acc, shift.min(62) as u32, rounding, i as u64),
+            _ => shift_either_way(Round::HalfEven, acc, shift),
+        };
+        // Rounding up the largest may leave the width by one: that is cut, as on the chip.
+        saturations += u64::from(value.unsigned_abs() > most as u64 + 1);
+        *mantissa = value.clamp(-most, most) as i16;
+    }
+    saturations
+}
+
+/// Accumulators of exponent `exponent` back in mantissas, of the smallest exponent that loses no more
+/// than it must. Returns that exponent.
+pub fn renormalise_into(
+    accs: &[i64],
+    exponent: i32,
+    bits: ErrorBits,
+    rounding: ErrorRounding,
+    mantissas: &mut [i16],
+) -> i32 {
+    let largest = accs.iter().map(|a| a.unsigned_abs()).max().unwrap_or(0);
+    if largest == 0 {
+        mantissas.fill(0);
+        return ZERO_EXPONENT;
+    }
+    let to = (exponent + shift_of(largest, bits) as i32).clamp(ZERO_EXPONENT, LARGEST_EXPONENT);
+    convert(accs, exponent, to, bits, rounding, mantissas);
+    to
+}
+
+/// The same as codes of their own.
+pub fn renormalise(accs: &[i64], exponent: i32, bits: ErrorBits, rounding: ErrorRounding) -> ErrorCodes {
+    let mut mantissas = vec![0; accs.len()];
+    let exponent = renormalise_into(accs, exponent, bits, rounding, &mut mantissas);
+    ErrorCodes { mantissas, exponent, saturations: 0 }
+}
+
+/// The sums of two errors' mantissas, and their exponent: the error with the smaller exponent is brought
+/// to the larger.
+pub fn sums(a: (&[i16], i32), b: (&[i16], i32)) -> (Vec<i64>, i32) {
+    let exponent = a.1.max(b.1);
+    let aligned = |m: i16, from: i32| Round::HalfEven.shift(i64::from(m), (exponent - from).min(32) as u32);
+    (a.0.iter().zip(b.0).map(|(&x, &y)| aligned(x, a.1) + aligned(y, b.1)).collect(), exponent)
+}
+
+/// The sum of two errors.
 pub fn add(a: &ErrorCodes, b: &ErrorCodes, bits: ErrorBits, rounding: ErrorRounding) -> ErrorCodes {
-    let exponent = a.exponent.max(b.exponent);
-    let aligned =
-        |codes: &ErrorCodes, m: i16| Round::HalfEven.shift(i64::from(m), (exponent - codes.exponent).min(32) as u32);
-    let sums: Vec<i64> = a.mantissas.iter().zip(&b.mantissas).map(|(&x, &y)| aligned(a, x) + aligned(b, y)).collect();
+    let (sums, exponent) = sums((&a.mantissas, a.exponent), (&b.mantissas, b.exponent));
     renormalise(&sums, exponent, bits, rounding)
 }
 

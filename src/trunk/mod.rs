@@ -9,6 +9,7 @@
 //! and maximum over channels, gates with a gain), and parameters that do not fill their node. It knows nothing
 //! of adapters but the format in which their values arrive ([`TapInFormat`]).
 
+pub mod backward;
 mod chain;
 mod error;
 mod executor;
@@ -18,6 +19,7 @@ mod pass;
 mod prepare;
 mod product;
 mod program;
+mod registers;
 mod step;
 mod tap_in;
 mod work;
@@ -29,5 +31,6 @@ pub use memory::{Map, Memory};
 pub use pass::Pass;
 pub use prepare::prepare;
 pub use program::TrunkProgram;
+pub use registers::{Moments, NormValues};
 pub use step::TrunkStep;
 pub use tap_in::{JoinKind, TapInFormat};

@@ -3,6 +3,7 @@
 use super::chain::{Chain, Chains};
 use super::fast::Kernels;
 use super::product::{self, Events, Layer};
+use super::registers::Loadable;
 use super::tap_in::{TapInFormat, use_of};
 use super::work::Work;
 use super::{TrunkError, TrunkProgram, TrunkStep};
@@ -79,11 +80,13 @@ struct Made {
     weights: Option<WeightCodes>,
     join: Option<TapInFormat>,
     events: Events,
+    /// What registers are computed from, if a batch norm can be loaded into them.
+    layer: Option<Layer>,
 }
 
 impl From<Work> for Made {
     fn from(work: Work) -> Self {
-        Self { work, weights: None, join: None, events: Events::default() }
+        Self { work, weights: None, join: None, events: Events::default(), layer: None }
     }
 }
 
@@ -103,6 +106,11 @@ impl Context<'_> {
                 tap_ins.insert(edge, TapInFormat { scales, zero_point: quant.zero_point, bits: 8, join, shift: 0 });
             }
         }
+        let norm = chain.norm.filter(|_| !self.profile.folds_norms());
+        let loadable = match (norm, made.layer) {
+            (Some(id), Some(layer)) => Some(Box::new(Loadable::new(graph, id, layer)?)),
+            _ => None,
+        };
         let join_shift = made.join.as_ref().map_or(0, |format| format.shift);
         if let (Some(edge), Some(format)) = (chain.join, made.join) {
             tap_ins.insert(edge, format);
@@ -113,7 +121,8 @@ impl Context<'_> {
             nodes: chain.nodes.clone(),
             inputs: node.inputs.clone(),
             join: chain.join,
-            norm: chain.norm.filter(|_| !self.profile.folds_norms()),
+            norm,
+            loadable,
             output,
             output_quant: y,
             saturated_biases: made.events.saturated_biases,
@@ -125,6 +134,7 @@ impl Context<'_> {
             join_shift,
             work: made.work,
             fast: None,
+            kernels: Kernels::Reference,
         })
     }
 
@@ -210,7 +220,7 @@ impl Context<'_> {
             style: self.profile.style(kind),
             x,
             y,
-            weight_scales: &weights.scales,
+            weight_scales: weights.scales.clone(),
             f32_product: product::multiplies_scales_in_f32(kind, &x, &weights),
             bias_units: Vec::new(),
             norm,
@@ -228,14 +238,15 @@ impl Context<'_> {
         let (registers, events) = layer.registers();
         let join = chain.join.map(|_| layer.join_format(&registers, self.tap_in_bits));
         let output = Output { style: layer.style, zero_point: y.zero_point, clamp };
-        let accumulator = self.accumulator(&layer, &registers, join.as_ref());
+        let accumulator = accumulator(self.profile, &layer, &registers, join.as_ref());
         let pack = |weights| Product { input_zero_point: x.zero_point, weights, registers, output, accumulator };
         let work = match &node.op {
             Op::Conv2d(op) => Work::Conv2d(op.clone(), pack(conv2d::pack(op, &weights.codes, &weights.zero_points))),
             Op::Linear(op) => Work::Linear(op.clone(), pack(linear::pack(op, &weights.codes, &weights.zero_points))),
             _ => return Err(TrunkError::node(node, "has no weights")),
         };
-        Ok(Made { work, weights: Some(weights), join, events })
+        let layer = layer.norm.is_some().then_some(layer);
+        Ok(Made { work, weights: Some(weights), join, events, layer })
     }
 
     /// A batch norm without a layer in front: codes, shifted left, are its accumulators.
@@ -261,7 +272,7 @@ impl Context<'_> {
             style: self.profile.style(OpKind::BatchNorm),
             x,
             y,
-            weight_scales: &weights.scales,
+            weight_scales: weights.scales.clone(),
             f32_product: false,
             bias_units: Vec::new(),
             norm: None,
@@ -277,7 +288,8 @@ impl Context<'_> {
         let (registers, events) = layer.registers();
         let output = Output { style: layer.style, zero_point: y.zero_point, clamp };
         let work = batch_norm::Int8 { input_zero_point: x.zero_point, factors, registers, output };
-        Ok(Made { events, ..Work::BatchNorm(work).into() })
+        let layer = layer.norm.is_some().then_some(layer);
+        Ok(Made { events, layer, ..Work::BatchNorm(work).into() })
     }
 
     /// Biases in units of the accumulator, as the chip can hold them.
@@ -290,17 +302,6 @@ impl Context<'_> {
         let range = Clamp::range(self.profile.maps().range());
         let rescale = |edge| Ok(concat::rescale(formula, &self.quant(edge)?, y).map(|table| table.within(range)));
         node.inputs.iter().copied().map(rescale).collect()
-    }
-
-    /// What sums a layer's products, unless 32 wrapping bits give the same codes and events.
-    fn accumulator(&self, layer: &Layer<'_>, registers: &Registers, join: Option<&TapInFormat>) -> Option<Accumulator> {
-        let accumulator = self.profile.arith().accumulator();
-        let bias = registers.bias.iter().map(|b| f64::from(*b).abs()).fold(0.0, f64::max);
-        let joined = join.map_or(0.0, |format| 2f64.powi(i32::from(format.bits) - 1 + format.shift as i32));
-        let reach = layer.largest_sum + bias + joined;
-        let holds = reach <= accumulator.largest().min(i64::from(i32::MAX)) as f64;
-        let wraps = accumulator == Accumulator::INT32 && !layer.style.is_wide();
-        (!holds && !wraps).then_some(accumulator)
     }
 
     fn no_registers(&self, node: &Node, what: &str) -> TrunkError {
@@ -380,6 +381,22 @@ impl Context<'_> {
             Err(TrunkError::node(node, format!("makes a map of {shape}, but edge '{}' is {}", edge.name, edge.shape)))
         }
     }
+}
+
+/// What sums a layer's products, unless 32 wrapping bits give the same codes and events.
+pub(super) fn accumulator(
+    profile: &Profile,
+    layer: &Layer,
+    registers: &Registers,
+    join: Option<&TapInFormat>,
+) -> Option<Accumulator> {
+    let accumulator = profile.arith().accumulator();
+    let bias = registers.bias.iter().map(|b| f64::from(*b).abs()).fold(0.0, f64::max);
+    let joined = join.map_or(0.0, |format| 2f64.powi(i32::from(format.bits) - 1 + format.shift as i32));
+    let reach = layer.largest_sum + bias + joined;
+    let holds = reach <= accumulator.largest().min(i64::from(i32::MAX)) as f64;
+    let wraps = accumulator == Accumulator::INT32 && !layer.style.is_wide();
+    (!holds && !wraps).then_some(accumulator)
 }
 
 fn activation_kind(a: Activation) -> OpKind {

@@ -7,7 +7,7 @@
 use super::TrunkError;
 use super::tap_in::{JoinKind, TapInFormat};
 use crate::graph::{Graph, Node, NodeId, Param, ParamValue};
-use crate::op::{Op, Registers};
+use crate::op::{BatchNorm, Op, Registers};
 use crate::quant::weights::{self, WeightCodes};
 use crate::quant::{CodeType, Multiplier, OpKind, Profile, QuantParams, RequantStyle};
 
@@ -22,12 +22,13 @@ pub(super) struct Events {
 }
 
 /// Everything that determines a layer's registers.
-pub(super) struct Layer<'a> {
+#[derive(Clone, Debug)]
+pub(super) struct Layer {
     pub style: RequantStyle,
     pub x: QuantParams,
     pub y: QuantParams,
     /// Real value of one accumulator unit is `s_x · weight_scale(c)`.
-    pub weight_scales: &'a [f32],
+    pub weight_scales: Vec<f32>,
     /// The runtime multiplies the two scales in f32, as TensorFlow Lite does per tensor.
     pub f32_product: bool,
     /// In accumulator units, or empty.
@@ -38,7 +39,7 @@ pub(super) struct Layer<'a> {
     pub largest_sum: f64,
 }
 
-impl Layer<'_> {
+impl Layer {
     fn weight_scale(&self, c: usize) -> f32 {
         if self.weight_scales.len() == 1 { self.weight_scales[0] } else { self.weight_scales[c] }
     }
@@ -267,20 +268,25 @@ pub(super) fn norm_of(graph: &Graph, id: NodeId) -> Result<Norm, TrunkError> {
     };
     let (gamma, beta) = (read(0, "a gamma")?, read(1, "a beta")?);
     let (mean, variance) = (read(2, "a running mean")?, read(3, "a running variance")?);
-    (0..norm.channels)
-        .map(|c| {
-            let (g, b) = norm.affine_of(gamma[c], beta[c], mean[c], variance[c]);
-            if g.is_finite() && b.is_finite() {
-                Ok((g, b))
-            } else {
-                let why = format!(
-                    "channel {c} has variance {}, which with epsilon {} has no root",
-                    variance[c], norm.epsilon
-                );
-                Err(TrunkError::node(node, why))
-            }
-        })
-        .collect()
+    affine(norm, &gamma, &beta, &mean, &variance).map_err(|why| TrunkError::node(node, why))
+}
+
+/// A batch norm's `g` and `b'` per channel, or why a channel has none.
+pub(super) fn affine(
+    op: &BatchNorm,
+    gamma: &[f32],
+    beta: &[f32],
+    mean: &[f32],
+    variance: &[f32],
+) -> Result<Norm, String> {
+    let channel = |c: usize| match op.affine_of(gamma[c], beta[c], mean[c], variance[c]) {
+        (g, b) if g.is_finite() && b.is_finite() => Ok((g, b)),
+        _ => {
+            let (variance, epsilon) = (variance[c], op.epsilon);
+            Err(format!("channel {c} has variance {variance}, which with epsilon {epsilon} has no root"))
+        }
+    };
+    (0..op.channels).map(channel).collect()
 }
 
 /// Whether TensorFlow Lite multiplies this layer's scales in f32: per-tensor fully-connected layers,

@@ -54,6 +54,19 @@ impl TrunkProgram {
         hash.0.finalize().into()
     }
 
+    /// SHA-256 over the weight codes alone, step by step: no register that is loaded changes it.
+    pub fn weights_checksum(&self) -> [u8; 32] {
+        let mut hash = Hash(Sha256::new());
+        for step in &self.steps {
+            if let Some(weights) = &step.weights {
+                hash.text(&step.name);
+                hash.codes(&weights.codes);
+                weights.zero_points.iter().for_each(|&z| hash.int(z));
+            }
+        }
+        hash.0.finalize().into()
+    }
+
     /// Refuses a program that waits for an adapter.
     pub(super) fn check_alone(&self) -> Result<(), TrunkError> {
         if self.tap_ins.is_empty() {

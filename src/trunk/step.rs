@@ -2,6 +2,7 @@
 
 use super::Map;
 use super::fast::{After, Fast, Kernels};
+use super::registers::Loadable;
 use super::work::Work;
 use crate::graph::{EdgeId, NodeId};
 use crate::op::product::Join;
@@ -39,6 +40,10 @@ pub struct TrunkStep {
     pub(super) work: Work,
     /// The same work on the fast kernels, where they give the same codes and counts.
     pub(super) fast: Option<Fast>,
+    /// Those that were asked for.
+    pub(super) kernels: Kernels,
+    /// What its registers are computed from, if a batch norm is in them.
+    pub(super) loadable: Option<Box<Loadable>>,
 }
 
 impl TrunkStep {
@@ -100,6 +105,7 @@ impl TrunkStep {
 
     /// Chooses the loops that run the step; its codes and counts stay what they are.
     pub(super) fn choose(&mut self, kernels: Kernels) {
+        self.kernels = kernels;
         self.fast = Fast::new(&self.work, &self.input_shapes, self.weights.as_ref(), kernels);
         if let Some(codes) = &self.weights {
             self.work.keep_weights(self.fast.is_none().then_some(codes));
