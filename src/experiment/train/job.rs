@@ -7,8 +7,8 @@ use crate::data::Dataset;
 use crate::experiment::run::ExperimentError;
 use crate::experiment::trunk::Trunk;
 use crate::hw::System;
-use crate::quant::error_code::GradFormat;
 use crate::scheme::Request;
+use crate::trunk::backward::ErrorFormat;
 use thiserror::Error;
 
 #[derive(Debug, Error)]
@@ -45,8 +45,7 @@ pub struct TrainSettings {
     pub label_smoothing: f32,
     /// The largest norm of all gradients together.
     pub clip: Option<f32>,
-    pub grad: GradFormat,
-    pub grad_rounding: String,
+    pub errors: ErrorFormat,
     pub tap_in_bits: u32,
     /// Changes speed and memory, never a result.
     pub micro_batch: usize,
