@@ -90,6 +90,11 @@ impl Ledger {
         self.data.iter().filter(|((_, _, e), _)| *e == event).map(|(_, n)| n).sum()
     }
 
+    /// Every count of a data-dependent event, in order.
+    pub fn data_counts(&self, event: DataEvent) -> impl Iterator<Item = (Phase, Place, u64)> + '_ {
+        self.data.iter().filter(move |((_, _, e), _)| *e == event).map(|(&(phase, place, _), &n)| (phase, place, n))
+    }
+
     /// Adds all counts of `other`.
     pub fn merge(&mut self, other: &Ledger) {
         for (&key, &n) in &other.counts {

@@ -3,8 +3,11 @@
 use crate::data::DataError;
 use crate::device::DeviceError;
 use crate::experiment::account::AccountError;
+use crate::experiment::eval::EvalError;
 use crate::experiment::quant_sweep::SweepError;
 use crate::experiment::run::ExperimentError;
+use crate::experiment::train::TrainError;
+use crate::experiment::train::session::SessionError;
 use crate::experiment::trunk::TrunkError;
 use crate::experiment::trunk_file::CalibrateError;
 use crate::hw::HwError;
@@ -72,6 +75,15 @@ fn blames_flags(error: &(dyn Error + 'static)) -> bool {
             ExperimentError::Device(e) => blames_flags(e),
             _ => false,
         };
+    }
+    if let Some(error) = error.downcast_ref::<TrainError>() {
+        return match error {
+            TrainError::Experiment(e) | TrainError::Session(SessionError::Learner(e)) => blames_flags(e),
+            _ => false,
+        };
+    }
+    if let Some(EvalError::Experiment(error)) = error.downcast_ref() {
+        return blames_flags(error);
     }
     if let Some(error) = error.downcast_ref::<AccountError>() {
         return matches!(error, AccountError::Scheme(e) if blames_flags(e));

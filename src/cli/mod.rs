@@ -7,13 +7,16 @@ use std::process::ExitCode;
 
 mod account;
 mod devices;
+mod eval;
 mod failure;
 mod hw;
 mod import;
 mod inspect;
 mod output;
+mod progress;
 mod quant_sweep;
 mod run;
+mod train;
 mod values;
 mod verify;
 
@@ -36,6 +39,10 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a verification found a difference
 enum Command {
     /// Run a network with its adapters on data, and report what was counted.
     Run(run::Run),
+    /// Train adapters through the frozen trunk, in a folder of their own.
+    Train(train::Train),
+    /// Measure a trained adapter on data.
+    Eval(eval::Eval),
     /// Count without executing; or recompute a paper's printed table.
     Account(account::Account),
     /// What if: accuracy, noise and overflows over widths, rounding and granularity.
@@ -57,6 +64,8 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Run(c) => c.execute(),
+        Command::Train(c) => c.execute(),
+        Command::Eval(c) => c.execute(),
         Command::Account(c) => c.execute(),
         Command::QuantSweep(c) => c.execute(),
         Command::Verify(c) => c.execute(),

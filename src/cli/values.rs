@@ -1,6 +1,7 @@
 //! What flags may be: their readers, and the lists that `--help` prints.
 
 use crate::data;
+use crate::experiment::train::schedule::Schedule;
 use crate::experiment::trunk_file::RANDOM;
 use crate::model::zoo;
 use crate::quant::{Custom, Profile, ProfileError};
@@ -35,6 +36,18 @@ pub fn seed(text: &str) -> Result<u64, String> {
 
 fn whole(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "should be a whole number, such as 8".into())
+}
+
+/// A number above 0.
+pub fn positive(text: &str) -> Result<f64, String> {
+    let read = text.parse().ok().filter(|n: &f64| n.is_finite() && *n > 0.0);
+    read.ok_or_else(|| "should be a number above 0, such as 0.1".into())
+}
+
+/// A number from 0 to below 1.
+pub fn below_one(text: &str) -> Result<f64, String> {
+    let read = text.parse().ok().filter(|n| (0.0..1.0).contains(n));
+    read.ok_or_else(|| "should be a number from 0 to below 1".into())
 }
 
 /// Bits of a sum that enters an accumulator.
@@ -137,6 +150,11 @@ pub fn sites_help() -> String {
 pub fn calibration_help() -> String {
     let first = format!("How the scales of a float network are chosen [default: {}]", Calibration::default());
     listed(&first, Calibration::ALL.map(|(name, about)| (name.to_string(), about.to_string())))
+}
+
+pub fn schedule_help() -> String {
+    let entries = Schedule::ALL.map(|(spelling, about)| (spelling.to_string(), about.to_string()));
+    listed("How the learning rate changes over the steps", entries)
 }
 
 pub fn profile_help(first: &str) -> String {

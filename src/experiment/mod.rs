@@ -3,10 +3,12 @@
 //! It prints nothing and knows no command line.
 
 pub mod account;
+pub mod eval;
 pub mod events;
 pub mod input;
 pub mod quant_sweep;
 pub mod run;
+pub mod train;
 pub mod training_account;
 pub mod trunk;
 pub mod trunk_file;

@@ -24,7 +24,7 @@ use adapter_side::AdapterSide;
 pub use adapter_side::Sent;
 use std::collections::HashMap;
 use thiserror::Error;
-pub use training::{State, StepOutcome, TrainSettings, Trainer};
+pub use training::{State, StepOutcome, TrainSettings, Trainer, TrainingMemory, load_registers, logits};
 pub use trunk_side::Source;
 use trunk_side::TrunkSide;
 
@@ -49,6 +49,8 @@ pub enum RunError {
     NothingTrains { scheme: String },
     #[error("the trunk's codes changed during the run: the trunk must be frozen")]
     TrunkChanged,
+    #[error("the {side} kept {held_b} bytes for the backward pass, the plan has {planned_b}")]
+    HeldNotAsPlanned { side: &'static str, planned_b: u64, held_b: u64 },
     #[error("the run did not do what its plan predicts: {}", .0.iter().map(describe).collect::<Vec<_>>().join("; "))]
     NotAsPredicted(Vec<Difference>),
 }

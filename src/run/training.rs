@@ -18,13 +18,16 @@ use crate::ledger::{Event, Ledger, Place};
 use crate::op::Registers;
 use crate::plan::backward;
 use crate::plan::kept::{Kept, MapsAs, kept};
-use crate::plan::program::{Learning, Optimiser, Program, Statistics, Training, Update, WeightDecay, lower_training};
+use crate::plan::program::{
+    Learning, Optimiser, Program, Statistics, Training, Update, WeightDecay, held_bytes, lower_training,
+};
 use crate::plan::tally::tally;
 use crate::plan::tap::Tap;
-use crate::scheme::BatchNormMode;
+use crate::scheme::{BatchNormMode, Placed};
 use crate::trunk::backward::{BackwardProgram, ErrorFormat, Exponents};
+use crate::trunk::fast::Kernels;
 use crate::trunk::{NormValues, TrunkProgram};
-use crate::units::{HardwareDomain, Phase};
+use crate::units::{Direction, HardwareDomain, Phase};
 use std::collections::{BTreeMap, HashMap};
 
 /// What stays the same over all steps.
@@ -40,6 +43,23 @@ pub struct TrainSettings {
     pub decay: WeightDecay,
     pub clip: Option<f32>,
     pub smoothing: f32,
+}
+
+/// What training holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct TrainingMemory {
+    pub micro_batch: usize,
+    pub slots: usize,
+    /// From forward to backward, of one image.
+    pub adapter_kept_b: u64,
+    pub trunk_kept_b: u64,
+    /// All maps and errors of the micro-batches in flight.
+    pub adapter_maps_b: u64,
+    /// Parameters, gradients and the optimiser's buffers.
+    pub adapter_state_b: u64,
+    /// The largest buffer, and the largest that the device binds.
+    pub largest_buffer_b: u64,
+    pub binding_limit_b: u64,
 }
 
 /// What one step gave.
@@ -80,8 +100,20 @@ pub struct Trainer<'a> {
     frozen: [u8; 32],
 }
 
+/// Writes a trunk's registers as the graph's batch norms are.
+pub fn load_registers(placed: &Placed, trunk: &mut TrunkProgram) -> Result<(), RunError> {
+    let nodes: Vec<NodeId> = trunk.steps.iter().filter_map(|s| s.norm).collect();
+    for node in nodes.into_iter().filter(|_| placed.batch_norm.loads_registers()) {
+        let params = &placed.graph.node(node).params;
+        let [gamma, beta, mean, variance] = [0, 1, 2, 3].map(|i| placed.graph.param(params[i]).value.to_f32());
+        let values = NormValues { gamma: &gamma, beta: &beta, mean: &mean, variance: &variance };
+        trunk.load_norm(node, values)?;
+    }
+    Ok(())
+}
+
 /// Where the logits are: before the softmax that an imported head may end with.
-fn logits(graph: &Graph) -> Graph {
+pub fn logits(graph: &Graph) -> Graph {
     use crate::op::Op;
     let mut graph = graph.clone();
     while let Some(id) = graph.edge(graph.output).producer {
@@ -103,7 +135,7 @@ impl<'a> Trainer<'a> {
             return Err(RunError::NothingTrains { scheme: prepared.placed.scheme.to_string() });
         }
         let trunk = prepared.trunk.clone();
-        let backward = BackwardProgram::new(&graph, &trunk, &gradients)?;
+        let backward = BackwardProgram::new(&graph, &trunk, &gradients, settings.errors.format, Kernels::Auto)?;
         let kept = kept(&graph, &gradients, MapsAs::Codes)?;
         let mut taps: Vec<Tap> = prepared.taps.iter().filter(|t| t.phase == Phase::Forward).cloned().collect();
         let of_errors = backward::taps(prepared.placed, &gradients, settings.errors.format);
@@ -165,6 +197,7 @@ impl<'a> Trainer<'a> {
         for &micro in batches {
             if !self.programs.contains_key(&(micro, images)) {
                 let program = self.lower(micro, images)?;
+                self.check_held(&program)?;
                 self.programs.insert((micro, images), program);
             }
         }
@@ -202,6 +235,8 @@ impl<'a> Trainer<'a> {
         let mut events = std::mem::take(&mut adapter.events);
         events.merge(&trunk.events);
         let norms = std::mem::take(&mut trunk.norms);
+        let planned_b: u64 = self.backward.kept(&self.trunk).iter().map(|k| k.bytes()).sum();
+        same_bytes("trunk", planned_b * n as u64, trunk.kept_bytes)?;
         self.exponents = events.exponents;
         self.step += 1;
         observed.merge(&self.take_norm_gradients(norms)?);
@@ -277,6 +312,15 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
+    /// The adapter device keeps between forward and backward what the plan says, to the byte.
+    fn check_held(&self, program: &Program) -> Result<(), RunError> {
+        let here = self.kept.iter().filter(|k| k.side == HardwareDomain::Adapter);
+        // Buffers are made of whole words.
+        let words = |k: &Kept| (k.elements * k.bits * u64::from(program.batch)).div_ceil(32);
+        let (planned_b, held_b) = (here.map(words).sum::<u64>() * 4, held_bytes(program));
+        same_bytes("adapter device", planned_b, held_b)
+    }
+
     /// What one image makes a step do, and what a step does once.
     pub fn predicted(&self) -> Ledger {
         let forward = self.taps.iter().take_while(|t| t.phase == Phase::Forward).count();
@@ -294,6 +338,52 @@ impl<'a> Trainer<'a> {
 
     pub fn device(&self) -> &crate::device::DeviceInfo {
         self.device.info()
+    }
+
+    /// The graph up to its logits, with parameters as they were before training.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The trunk with its registers as they are now.
+    pub fn trunk(&self) -> &TrunkProgram {
+        &self.trunk
+    }
+
+    /// Images that are really handled at a time.
+    pub fn micro_batch(&self) -> usize {
+        self.micro_batch
+    }
+
+    /// Payload bytes of a step of `images` images, out of the trunk and into it.
+    pub fn bytes(&self, images: usize) -> [u64; 2] {
+        [Direction::TapOut, Direction::TapIn].map(|direction| {
+            let of = |taps: &[Tap]| taps.iter().filter(|t| t.direction == direction).map(|t| t.bytes).sum::<u64>();
+            of(&self.taps) * images as u64 + of(&self.updates)
+        })
+    }
+
+    /// What training holds, by formula.
+    pub fn memory(&self) -> TrainingMemory {
+        let program = self.programs.values().next().expect("lowered before the first step");
+        let bytes = |shared: bool| -> u64 {
+            let of_kind = program.buffers.iter().filter(|b| b.shared().is_some() == shared);
+            of_kind.map(|b| 4 * b.words as u64).sum()
+        };
+        let kept = |side| {
+            let of_side: Vec<Kept> = self.kept.iter().filter(|k| k.side == side).cloned().collect();
+            crate::plan::kept::bytes(&of_side)
+        };
+        TrainingMemory {
+            micro_batch: self.micro_batch,
+            slots: self.settings.slots,
+            adapter_kept_b: kept(HardwareDomain::Adapter),
+            trunk_kept_b: self.backward.kept(&self.trunk).iter().map(|k| k.bytes()).sum(),
+            adapter_maps_b: bytes(false) * self.settings.slots as u64,
+            adapter_state_b: bytes(true),
+            largest_buffer_b: program.buffers.iter().map(|b| 4 * b.words as u64).max().unwrap_or(0),
+            binding_limit_b: self.device.max_binding_bytes(),
+        }
     }
 
     fn read(&mut self, buffer: BufferId, words: usize) -> Result<Vec<f32>, RunError> {
@@ -342,8 +432,14 @@ impl<'a> Trainer<'a> {
                 self.write(buffer, &[&mean.value[..], &variance.value].concat())?;
             }
         }
+        self.load_registers()?;
         Ok(())
     }
+}
+
+/// What a side was to keep, and what it kept.
+fn same_bytes(side: &'static str, planned_b: u64, held_b: u64) -> Result<(), RunError> {
+    if planned_b == held_b { Ok(()) } else { Err(RunError::HeldNotAsPlanned { side, planned_b, held_b }) }
 }
 
 /// A transfer of registers or of their gradients.

@@ -81,6 +81,27 @@ pub struct WeightDecay {
     pub sticky: bool,
 }
 
+impl FromStr for WeightDecay {
+    type Err = String;
+
+    /// `1e-4`, or `1e-4,adapters=5e-4[,sticky]`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |t: &str| t.parse::<f32>().ok().filter(|v| v.is_finite() && *v >= 0.0);
+        let wrong = |t: &str| format!("'{t}' is no weight decay; write 1e-4, or 1e-4,adapters=5e-4[,sticky]");
+        let mut parts = text.split(',');
+        let base = parts.next().and_then(number).ok_or_else(|| wrong(text))?;
+        let mut decay = Self::uniform(base);
+        for part in parts {
+            match part.split_once('=') {
+                Some(("adapters", value)) => decay.adapters = number(value).ok_or_else(|| wrong(part))?,
+                None if part == "sticky" => decay.sticky = true,
+                _ => return Err(wrong(part)),
+            }
+        }
+        Ok(decay)
+    }
+}
+
 impl WeightDecay {
     pub fn uniform(decay: f32) -> Self {
         Self { base: decay, adapters: decay, sticky: false }

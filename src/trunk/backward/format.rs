@@ -80,9 +80,20 @@ impl Exponents {
         other.0.iter().for_each(|(&key, &exponent)| self.raise(key, exponent));
     }
 
+    /// By the place's key.
+    pub fn entries(&self) -> impl Iterator<Item = (u32, i32)> + '_ {
+        self.0.iter().map(|(&key, &exponent)| (key, exponent))
+    }
+
     fn raise(&mut self, key: u32, exponent: i32) {
         let held = self.0.entry(key).or_insert(exponent);
         *held = exponent.max(*held);
+    }
+}
+
+impl FromIterator<(u32, i32)> for Exponents {
+    fn from_iter<I: IntoIterator<Item = (u32, i32)>>(entries: I) -> Self {
+        Self(entries.into_iter().collect())
     }
 }
 

@@ -1,0 +1,105 @@
+//! `trunkline eval`: how an adapter does on data.
+
+use super::Failure;
+use super::output::Output;
+use super::values;
+use crate::data::{self, OpenOptions};
+use crate::experiment::eval::{EvalJob, EvalSettings, eval};
+use crate::experiment::train::adapter_file::Adapter;
+use crate::experiment::trunk::{Trunk, Wanted};
+use crate::hw::library;
+use crate::quant::Profile;
+use crate::report::render::{Section, grouped};
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Args)]
+#[command(allow_negative_numbers = true)]
+pub struct Eval {
+    /// The frozen network that the adapter was trained on
+    #[arg(long, value_name = "FILE|ZOO", default_value = "resnet26:width=0.25", long_help = values::trunk_help())]
+    trunk: String,
+    /// The adapter's folder, or a run, of which the best checkpoint is taken
+    #[arg(long, value_name = "DIR")]
+    adapter: PathBuf,
+    /// What to look at: a data set with labels
+    #[arg(long, value_name = "SPEC", default_value = "synth:shapes", long_help = values::data_help())]
+    data: String,
+    /// The first so many images of it [default: all]
+    #[arg(long, value_name = "N", value_parser = values::count)]
+    batch: Option<usize>,
+    /// Images handled at a time; changes speed and memory, never a result
+    #[arg(long, value_name = "N", default_value = "8", value_parser = values::count)]
+    micro_batch: usize,
+    /// Bits of a sum that enters a trunk accumulator: 8 or 16
+    #[arg(long, value_name = "BITS", default_value = "8", value_parser = values::tap_bits)]
+    tap_bits: u32,
+    /// Adapter device: auto, gpu, cpu, or part of a name from `trunkline devices`
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: String,
+    /// Worker threads, 0 for one per core; changes speed, never a result
+    #[arg(long, value_name = "N", default_value = "0", value_parser = values::threads)]
+    threads: usize,
+    /// Hardware to price it on: a system from `trunkline hw list`, or a .toml file
+    #[arg(long, value_name = "FILE|NAME", default_value = "asic-h200-pcie")]
+    system: String,
+    /// Arithmetic of the trunk [default: the file format's own, tflite-ref for the zoo]
+    #[arg(long, value_name = "PROFILE", value_parser = values::profile, long_help = values::profile_help("Arithmetic of the trunk [default: the file format's own, tflite-ref for the zoo]"))]
+    profile: Option<Profile>,
+    /// Load an adapter of another trunk or profile all the same
+    #[arg(long)]
+    force: bool,
+    /// Seed of procedural images
+    #[arg(long, value_name = "N", default_value = "0", value_parser = values::seed)]
+    seed: u64,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Eval {
+    pub fn execute(&self) -> Result<(), Failure> {
+        self.output.check()?;
+        if self.threads > 0 {
+            rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global()?;
+        }
+        let system = library::load_system(&self.system)?;
+        let adapter = Adapter::open(&self.adapter)?;
+        let trunk = self.trunk(&adapter)?;
+        let shape = trunk.graph.shape(trunk.graph.input);
+        let options = OpenOptions { limit: self.batch, seed: self.seed, size: Some([shape.h, shape.w]) };
+        let data = data::open(&self.data, &options)?;
+        if data.labels.is_none() {
+            return Err(Failure::Usage(format!("data '{}' has no labels to compare with", self.data)));
+        }
+        let settings = EvalSettings {
+            tap_in_bits: self.tap_bits,
+            micro_batch: self.micro_batch,
+            threads: self.threads,
+            device: self.device.clone(),
+            force: self.force,
+        };
+        let report = eval(EvalJob { trunk, adapter, data, system: &system }, &settings)?;
+        let json = serde_json::to_value(&report)?;
+        let mut section = Section::new(&report.data, &["images", "loss", "accuracy"]);
+        let accuracy = format!("{:.2} %", 100.0 * report.evaluation.accuracy);
+        section.row([grouped(report.evaluation.images), format!("{:.4}", report.evaluation.loss), accuracy]);
+        section.note(format!("adapter {}, trunk sha256 {}", report.adapter, report.trunk_sha256));
+        self.output.write(&[section], &json, std::slice::from_ref(&json))
+    }
+
+    /// The trunk as it was when the adapter was trained: a float one gets the scales that it had.
+    fn trunk(&self, adapter: &Adapter) -> Result<Trunk, Failure> {
+        let config = &adapter.config;
+        let input = config.input.size[0];
+        let is_zoo = crate::model::zoo::find(self.trunk.split(':').next().unwrap_or_default()).is_some();
+        let wanted =
+            Wanted { input: is_zoo.then_some(input), classes: Some(config.classes.len()), seed: config.training.seed };
+        let mut trunk = Trunk::open(&self.trunk, wanted)?.with_profile(self.profile.clone())?;
+        if let (Some(how), false) = (&config.base_model.calibration, trunk.is_calibrated()) {
+            let refused = |why| Failure::Failed(format!("base_model.calibration.method: {why}"));
+            trunk.calibration = how.method.parse().map_err(refused)?;
+            trunk.calibrate_on(&how.data, how.images, how.seed)?;
+        }
+        Ok(trunk)
+    }
+}

@@ -1,0 +1,86 @@
+//! How an adapter does on data: the trunk that it belongs to, its values put back, every image once.
+
+use super::run::ExperimentError;
+use super::train::adapter_file::{Adapter, AdapterError};
+use super::train::chip::{evaluate, states_of, with_values};
+use super::train::snapshot::Evaluation;
+use super::train::{hex, prepared};
+use super::trunk::Trunk;
+use crate::data::Dataset;
+use crate::device;
+use crate::hw::System;
+use crate::run::{self, Prepared, load_registers, logits};
+use crate::scheme::{Request, SchemeSpec};
+use serde::Serialize;
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub enum EvalError {
+    #[error(transparent)]
+    Experiment(#[from] ExperimentError),
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+    #[error("adapter_config.json: {why}")]
+    Config { why: String },
+}
+
+/// An adapter, the trunk and the images.
+pub struct EvalJob<'a> {
+    pub trunk: Trunk,
+    pub adapter: Adapter,
+    pub data: Dataset,
+    pub system: &'a System,
+}
+
+#[derive(Clone, Debug)]
+pub struct EvalSettings {
+    pub tap_in_bits: u32,
+    pub micro_batch: usize,
+    /// 0 for one per core.
+    pub threads: usize,
+    pub device: String,
+    /// Takes an adapter of another trunk or profile.
+    pub force: bool,
+}
+
+/// The report of an evaluation.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EvalReport {
+    pub data: String,
+    pub adapter: String,
+    pub trunk_sha256: String,
+    #[serde(flatten)]
+    pub evaluation: Evaluation,
+}
+
+/// Evaluates an adapter.
+pub fn eval(job: EvalJob, settings: &EvalSettings) -> Result<EvalReport, EvalError> {
+    let config = &job.adapter.config;
+    let request = Request {
+        scheme: SchemeSpec(config.scheme.clone()),
+        sites: config.sites.as_deref().map(str::parse).transpose().map_err(|why| EvalError::Config { why })?,
+        batch_norm: Some(config.batch_norm.parse().map_err(|why| EvalError::Config { why })?),
+        seed: config.training.seed,
+    };
+    let (placed, mut trunk, taps) = prepared(&job.trunk, &request, job.system, settings.tap_in_bits)?;
+    let trunk_sha256 = hex(&trunk.checksum());
+    job.adapter.check_trunk(&trunk_sha256, &job.trunk.profile.to_string(), settings.force)?;
+    let values: Vec<_> = job.adapter.values.values().cloned().collect();
+    let states = states_of(&placed.graph, &values, &[])?;
+    let placed = with_values(&placed, &logits(&placed.graph), &states);
+    load_registers(&placed, &mut trunk).map_err(ExperimentError::from)?;
+    let mut device = device::open(&settings.device).map_err(ExperimentError::from)?;
+    let run_settings = run::Settings {
+        images: job.data.len(),
+        micro_batch: settings.micro_batch,
+        slots: 2,
+        threads: settings.threads,
+        record: false,
+    };
+    let prepared = Prepared { placed: &placed, trunk: &trunk, taps: &taps };
+    let how = job.trunk.preprocess;
+    let evaluation =
+        evaluate(&prepared, &job.data, how, device.as_mut(), &run_settings).map_err(ExperimentError::from)?;
+    let adapter = job.adapter.folder.display().to_string();
+    Ok(EvalReport { data: job.data.name.clone(), adapter, trunk_sha256, evaluation })
+}

@@ -1,0 +1,212 @@
+//! The learner that sessions train: adapters on the adapter device, through a trunk on the chip.
+
+use super::learner::{Learner, StepAt, StepOutcome};
+use super::snapshot::{Array, Evaluation, Held};
+use crate::data::Dataset;
+use crate::data::image::Image;
+use crate::device::Device;
+use crate::experiment::input::{self, Preprocess};
+use crate::experiment::run::ExperimentError;
+use crate::graph::{Graph, ParamValue};
+use crate::ledger::{DataEvent, Place};
+use crate::plan::tap::Tap;
+use crate::run::{self, Prepared, RunError, State, Trainer};
+use crate::scheme::Placed;
+use crate::tensor::Tensor;
+use crate::trunk::TrunkProgram;
+use crate::units::Phase;
+use std::collections::BTreeMap;
+
+/// A placed trunk with the data that it learns and is measured on.
+pub struct ChipLearner<'a> {
+    pub trainer: Trainer<'a>,
+    pub placed: &'a Placed,
+    pub taps: &'a [Tap],
+    pub data: &'a Dataset,
+    pub validation: Option<&'a Dataset>,
+    pub preprocess: Preprocess,
+    /// Runs the validation set; the trainer's holds what trains.
+    pub evaluator: Box<dyn Device>,
+    pub threads: usize,
+    /// Modelled, of one image of a training step.
+    pub energy_pj: Option<f64>,
+}
+
+/// The input codes of chosen images.
+fn codes(graph: &Graph, how: Preprocess, images: &[Image]) -> Result<Tensor<i8>, RunError> {
+    let (shape, quant) = (graph.shape(graph.input), graph.edge(graph.input).quant);
+    input::codes(images, shape, how, quant).map_err(|e| RunError::Input(e.to_string()))
+}
+
+/// A placed graph with other values of its parameters, ending at the trainer's logits.
+pub fn with_values(placed: &Placed, logits: &Graph, states: &[State]) -> Placed {
+    let mut placed = placed.clone();
+    placed.graph.output = logits.output;
+    for state in states {
+        placed.graph.params[state.param.index()].value = ParamValue::F32(state.value.clone());
+    }
+    placed
+}
+
+/// How a placed graph does on a labelled set.
+pub fn evaluate(
+    prepared: &Prepared,
+    set: &Dataset,
+    how: Preprocess,
+    device: &mut dyn Device,
+    settings: &run::Settings,
+) -> Result<Evaluation, RunError> {
+    let graph = &prepared.placed.graph;
+    let labels = set.labels.as_deref().unwrap_or_default();
+    let source = |from: usize, to: usize| codes(graph, how, &set.images[from..to]);
+    let settings = run::Settings { images: set.len(), ..*settings };
+    let outcome = run::run(prepared, device, &source, &settings)?;
+    let (mut loss, mut hits) = (0.0, 0u64);
+    for (logits, &label) in outcome.outputs.iter().zip(labels) {
+        loss += cross_entropy(logits, label as usize);
+        hits += u64::from(first_largest(logits) == label as usize);
+    }
+    let images = set.len().max(1) as f64;
+    Ok(Evaluation { loss: loss / images, accuracy: hits as f64 / images, images: set.len() as u64 })
+}
+
+fn cross_entropy(logits: &[f32], label: usize) -> f64 {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|&v| f64::from(v - largest).exp()).sum();
+    logits.get(label).map_or(f64::NAN, |&own| sum.ln() - f64::from(own - largest))
+}
+
+fn first_largest(values: &[f32]) -> usize {
+    (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
+}
+
+impl ChipLearner<'_> {
+    fn states(&mut self) -> Result<Vec<State>, ExperimentError> {
+        Ok(self.trainer.state()?)
+    }
+
+    /// The placed graph and the trunk as they are now.
+    fn now(&mut self) -> Result<(Placed, TrunkProgram), ExperimentError> {
+        let states = self.states()?;
+        Ok((with_values(self.placed, self.trainer.graph(), &states), self.trainer.trunk().clone()))
+    }
+
+    /// Codes that a join or a tap-in cut, by name.
+    fn saturations(&self, observed: &crate::ledger::Ledger) -> Vec<(String, u64)> {
+        let graph = self.trainer.graph();
+        let mut found: BTreeMap<String, u64> = BTreeMap::new();
+        for (phase, place, n) in observed.data_counts(DataEvent::Saturations) {
+            let name = match place {
+                Place::Node(node) if phase == Phase::Forward => graph.node(node).name.clone(),
+                Place::Node(node) => format!("{}.error", graph.node(node).name),
+                Place::Tap(edge, _) => graph.edge(edge).name.clone(),
+                Place::Registers => continue,
+            };
+            *found.entry(name).or_default() += n;
+        }
+        found.into_iter().collect()
+    }
+}
+
+impl Learner for ChipLearner<'_> {
+    type Error = ExperimentError;
+
+    fn images(&self) -> usize {
+        self.data.len()
+    }
+
+    fn step(&mut self, at: StepAt, indices: &[usize]) -> Result<StepOutcome, ExperimentError> {
+        let (data, how) = (self.data, self.preprocess);
+        let all = data.labels.as_deref().unwrap_or_default();
+        let labels: Vec<u32> = indices.iter().map(|&i| all[i]).collect();
+        let images: Vec<u32> = indices.iter().map(|&i| i as u32).collect();
+        let graph = self.trainer.graph().clone();
+        let source = |from: usize, to: usize| {
+            let chosen: Vec<Image> = indices[from..to].iter().map(|&i| data.images[i].clone()).collect();
+            codes(&graph, how, &chosen)
+        };
+        let outcome = self.trainer.step(&source, &images, &labels, at.rate)?;
+        let memory = self.trainer.memory();
+        let [bytes_down, bytes_up] = self.trainer.bytes(indices.len());
+        let kept_b = memory.trunk_kept_b * (memory.micro_batch * memory.slots) as u64;
+        Ok(StepOutcome {
+            loss_sum: outcome.loss,
+            hits: outcome.hits,
+            images: indices.len() as u64,
+            bytes_down,
+            bytes_up,
+            energy_pj: self.energy_pj.map(|e| e * indices.len() as f64),
+            peak_bytes: memory.adapter_maps_b + memory.adapter_state_b + kept_b,
+            saturations: self.saturations(&outcome.observed),
+        })
+    }
+
+    fn evaluate(&mut self) -> Result<Option<Evaluation>, ExperimentError> {
+        self.trainer.check_frozen()?;
+        let Some(set) = self.validation else { return Ok(None) };
+        let (placed, trunk) = self.now()?;
+        let prepared = Prepared { placed: &placed, trunk: &trunk, taps: self.taps };
+        let settings = run::Settings {
+            images: set.len(),
+            micro_batch: self.trainer.micro_batch(),
+            slots: 2,
+            threads: self.threads,
+            record: false,
+        };
+        Ok(Some(evaluate(&prepared, set, self.preprocess, self.evaluator.as_mut(), &settings)?))
+    }
+
+    fn snapshot(&mut self) -> Result<Held, ExperimentError> {
+        let states = self.states()?;
+        let graph = self.trainer.graph();
+        let array = |s: &State| {
+            let param = graph.param(s.param);
+            Array { name: param.name.clone(), dims: param.dims.clone(), values: s.value.clone() }
+        };
+        let moments = states.iter().filter(|s| !s.moments.is_empty());
+        let moments = moments.map(|s| (graph.param(s.param).name.clone(), s.moments.clone()));
+        let exponents = self.trainer.exponents.entries().map(|(key, e)| (key.to_string(), e));
+        Ok(Held {
+            values: states.iter().map(array).collect(),
+            moments: moments.collect(),
+            exponents: exponents.collect(),
+        })
+    }
+
+    fn restore(&mut self, held: &Held, step: u64) -> Result<(), ExperimentError> {
+        let states = states_of(self.trainer.graph(), &held.values, &held.moments)?;
+        self.trainer.set_state(&states)?;
+        self.trainer.step = step;
+        let exponents = held.exponents.iter().filter_map(|(key, &e)| Some((key.parse().ok()?, e)));
+        self.trainer.exponents = exponents.collect();
+        Ok(())
+    }
+}
+
+/// Named arrays as states of a graph's parameters. Refuses names and sizes that the graph has not.
+pub fn states_of(
+    graph: &Graph,
+    values: &[Array],
+    moments: &[(String, Vec<Vec<f32>>)],
+) -> Result<Vec<State>, ExperimentError> {
+    let refused = |name: &str, why: String| {
+        ExperimentError::from(RunError::Input(format!("array '{name}' of the checkpoint {why}")))
+    };
+    values
+        .iter()
+        .map(|array| {
+            let found = graph.params.iter().position(|p| p.name == array.name);
+            let index = found.ok_or_else(|| refused(&array.name, "is no parameter of this network".into()))?;
+            let wants = &graph.params[index].dims;
+            if *wants != array.dims {
+                return Err(refused(&array.name, format!("has dimensions {:?}, here it has {wants:?}", array.dims)));
+            }
+            let own = moments.iter().find(|(name, _)| *name == array.name).map(|(_, m)| m.clone());
+            let own = own.unwrap_or_default();
+            if own.iter().any(|m| m.len() != array.values.len()) {
+                return Err(refused(&array.name, "has optimiser buffers of another size".into()));
+            }
+            Ok(State { param: crate::graph::ParamId(index as u32), value: array.values.clone(), moments: own })
+        })
+        .collect()
+}

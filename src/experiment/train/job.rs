@@ -1,0 +1,206 @@
+//! What to train on what, and how.
+
+use super::adapter_file::{AdapterConfig, BaseModel, Input, Training};
+use super::chip::ChipLearner;
+use super::learner::Observer;
+use super::run_folder::{RunFolder, RunFolderError};
+use super::session::{self, Finished, SessionError, SessionSettings};
+use crate::data::Dataset;
+use crate::device::{self, DeviceKind};
+use crate::experiment::run::ExperimentError;
+use crate::experiment::trunk::Trunk;
+use crate::graph::Node;
+use crate::hw::System;
+use crate::ledger::Ledger;
+use crate::op::Op;
+use crate::plan::program::{Optimiser, WeightDecay};
+use crate::plan::tap::{Tap, TapPrecision, taps};
+use crate::run::{self, Prepared, Trainer, TrainingMemory};
+use crate::scheme::{self, Placed, Request};
+use crate::trunk::backward::ErrorFormat;
+use crate::trunk::{TrunkProgram, prepare};
+use crate::units::HardwareDomain;
+use std::collections::BTreeMap;
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub enum TrainError {
+    #[error(transparent)]
+    Experiment(#[from] ExperimentError),
+    #[error(transparent)]
+    Folder(#[from] RunFolderError),
+    #[error(transparent)]
+    Session(#[from] SessionError<ExperimentError>),
+    #[error("{flag}: {why}")]
+    Flag { flag: &'static str, why: String },
+}
+
+/// A trunk, how to adapt it, and the data to adapt it to.
+pub struct TrainJob<'a> {
+    /// Calibrated, if it is a float one, by what fixes its scales for good.
+    pub trunk: Trunk,
+    pub request: Request,
+    pub data: Dataset,
+    pub validation: Option<Dataset>,
+    pub system: &'a System,
+    /// For the adapter's file: what trained it, without what only changes speed or place.
+    pub command: String,
+}
+
+/// How to train it.
+#[derive(Clone, Debug)]
+pub struct TrainSettings {
+    pub session: SessionSettings,
+    /// As `plan::program` reads them.
+    pub optimiser: String,
+    pub weight_decay: String,
+    pub label_smoothing: f32,
+    /// The largest norm of all gradients together.
+    pub clip: Option<f32>,
+    pub errors: ErrorFormat,
+    pub tap_in_bits: u32,
+    /// Changes speed and memory, never a result.
+    pub micro_batch: usize,
+    /// 0 for one per core; changes speed, never a result.
+    pub threads: usize,
+    pub device: String,
+    pub measured: bool,
+}
+
+/// The report of a training.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainReport {
+    pub finished: Finished,
+    pub memory: TrainingMemory,
+    /// What one image of a step makes, as every step observed it, and what a step does once.
+    pub ledger: Ledger,
+    pub device: String,
+}
+
+/// Trains in `folder`, or goes on there.
+pub fn train(
+    job: TrainJob,
+    settings: &TrainSettings,
+    folder: &RunFolder,
+    observer: &mut dyn Observer,
+) -> Result<TrainReport, TrainError> {
+    Ok(begin(job, settings, folder, observer)?)
+}
+
+fn begin(
+    job: TrainJob,
+    settings: &TrainSettings,
+    folder: &RunFolder,
+    observer: &mut dyn Observer,
+) -> Result<TrainReport, TrainError> {
+    let wrong = |flag: &'static str| move |why| TrainError::Flag { flag, why };
+    let optimiser: Optimiser = settings.optimiser.parse().map_err(wrong("--optimizer"))?;
+    let decay: WeightDecay = settings.weight_decay.parse().map_err(wrong("--weight-decay"))?;
+    let device = device::open(&settings.device).map_err(ExperimentError::from)?;
+    if device.info().kind == DeviceKind::Null {
+        return Err(TrainError::Flag { flag: "--device", why: "null computes nothing, so nothing learns".into() });
+    }
+    let evaluator = device::open(&settings.device).map_err(ExperimentError::from)?;
+    let (placed, trunk, taps) = prepared(&job.trunk, &job.request, job.system, settings.tap_in_bits)?;
+    let config = adapter_config(&job, settings, &placed, &trunk);
+    let prepared = Prepared { placed: &placed, trunk: &trunk, taps: &taps };
+    let train_settings = run::TrainSettings {
+        micro_batch: settings.micro_batch,
+        slots: SLOTS,
+        threads: settings.threads,
+        errors: settings.errors,
+        optimiser,
+        decay,
+        clip: settings.clip,
+        smoothing: settings.label_smoothing,
+    };
+    let trainer = Trainer::new(prepared, device, train_settings).map_err(ExperimentError::from)?;
+    let (memory, ledger, name) = (trainer.memory(), trainer.predicted(), trainer.device().name.clone());
+    observer.on_memory(&memory);
+    let mut learner = ChipLearner {
+        trainer,
+        placed: &placed,
+        taps: &taps,
+        data: &job.data,
+        validation: job.validation.as_ref(),
+        preprocess: job.trunk.preprocess,
+        evaluator,
+        threads: settings.threads,
+        energy_pj: None,
+    };
+    let finished = session::run(&mut learner, &settings.session, &config, folder, observer)?;
+    Ok(TrainReport { finished, memory, ledger, device: name })
+}
+
+/// Micro-batches in flight.
+const SLOTS: usize = 2;
+
+/// A trunk with its adapters, ready to run, with its taps.
+pub fn prepared(
+    trunk: &Trunk,
+    request: &Request,
+    system: &System,
+    tap_in_bits: u32,
+) -> Result<(Placed, TrunkProgram, Vec<Tap>), ExperimentError> {
+    let placed = scheme::place(&trunk.graph, request)?;
+    if placed.batch_norm.loads_registers() && trunk.profile.folds_norms() {
+        return Err(ExperimentError::NoRegisters { profile: trunk.profile.to_string() });
+    }
+    let bits = u8::try_from(tap_in_bits).expect("checked to be 8 or 16");
+    let program = prepare(&placed.graph, &trunk.profile, bits)?;
+    let taps = taps(&placed, TapPrecision::on(system, tap_in_bits))?;
+    Ok((placed, program, taps))
+}
+
+/// What the checkpoints' adapters are.
+fn adapter_config(job: &TrainJob, settings: &TrainSettings, placed: &Placed, trunk: &TrunkProgram) -> AdapterConfig {
+    let graph = &placed.graph;
+    let shape = graph.shape(graph.input);
+    let quant = graph.edge(graph.input).quant;
+    let moved = |n: &&Node| n.domain == HardwareDomain::Adapter;
+    let trains = |is: &dyn Fn(&Node) -> bool| {
+        let nodes = graph.nodes.iter().filter(|n| is(n));
+        nodes.flat_map(|n| &n.params).any(|&p| graph.param(p).trainable)
+    };
+    let is_norm = |n: &Node| matches!(n.op, Op::BatchNorm(_));
+    let parts: [(&str, bool); 3] = [
+        ("adapters", trains(&|n| n.site.is_some())),
+        ("bn", trains(&is_norm)),
+        ("head", placed.structure.head.iter().any(|&h| !graph.node(h).params.is_empty())),
+    ];
+    AdapterConfig {
+        format_version: AdapterConfig::VERSION,
+        adapter_type: AdapterConfig::adapter_type(&placed.scheme.0),
+        base_model: BaseModel {
+            name: job.trunk.name.clone(),
+            trunk_sha256: hex(&trunk.checksum()),
+            profile: job.trunk.profile.to_string(),
+            calibration: job.trunk.provenance.calibration.clone(),
+        },
+        scheme: placed.scheme.to_string(),
+        sites: job.request.sites.as_ref().map(ToString::to_string),
+        batch_norm: placed.batch_norm.name().into(),
+        modules: graph.nodes.iter().filter(moved).map(|n| n.name.clone()).collect(),
+        trained: parts.into_iter().filter(|(_, has)| *has).map(|(name, _)| name.into()).collect(),
+        classes: job.data.classes.clone(),
+        input: Input {
+            size: [shape.h, shape.w, shape.c],
+            normalisation: serde_json::to_value(job.trunk.preprocess).unwrap_or_default(),
+            scale: quant.map_or(1.0, |q| q.scale),
+            zero_point: quant.map_or(0, |q| q.zero_point),
+        },
+        training: Training {
+            command: job.command.clone(),
+            seed: settings.session.seed,
+            data: job.data.name.clone(),
+            data_sha256: None,
+            metrics: BTreeMap::new(),
+        },
+        model_sha256: String::new(),
+    }
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
