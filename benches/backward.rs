@@ -49,9 +49,8 @@ impl Layer {
 /// A layer's gradient in one format: seconds of one run of a batch.
 fn runs(layer: &Layer, format: GradFormat) -> impl FnMut() -> f64 {
     let wave = |i: usize, most: f32| ((i as f32 * 0.37).sin() * most) as i16;
-    let codes: Vec<i16> = (0..layer.conv.weights()).map(|i| wave(i, 90.0) / (1 + i as i16 % 3)).collect();
-    let factors = vec![1e-3; layer.conv.out_c];
-    let plan = PackedGrad::new(&layer.conv, layer.input(), &codes, &factors, format, Kernels::Auto);
+    let codes: Vec<i16> = (0..layer.conv.weights()).map(|i| wave(i, 90.0) / (1 + (i % 3) as i16)).collect();
+    let plan = PackedGrad::new(&layer.conv, layer.input(), &codes, format, Kernels::Auto);
     let plan = plan.expect("vector instructions");
     let n = BATCH * layer.output().elements();
     let (bits, most) = match format {
@@ -69,7 +68,7 @@ fn runs(layer: &Layer, format: GradFormat) -> impl FnMut() -> f64 {
             plan.run_f32(&reals, BATCH, &mut real);
         } else {
             let rule = ErrorRounding::NearestEven;
-            black_box(plan.run_int(&mantissas, BATCH, &mut codes, |_, accs, to| accs.renormalise(bits, rule, 0, to)));
+            black_box(plan.run_int(&mantissas, BATCH, &mut codes, |_, accs, to| accs.renormalise(0, bits, rule, to)));
         }
         start.elapsed().as_secs_f64()
     }

@@ -115,8 +115,7 @@ impl Learner for Line {
     }
 }
 
-/// Ten steps: two epochs of five batches, of which the last has one image and four have three... of
-/// ten images in batches of three, four steps an epoch.
+/// Twelve steps: three epochs of four batches, of which the last has one image.
 fn settings() -> SessionSettings {
     SessionSettings {
         epochs: 3,
@@ -363,8 +362,8 @@ fn another_training_is_not_resumed() {
     assert!(trunk.contains("abab") && trunk.contains("cdcd"), "{trunk}");
 }
 
-/// What stands where a checkpoint would be written: a full disk and a read-only folder end the same
-/// way, but tests run as root on disks with room.
+/// Something stands where a checkpoint would be written. A full disk and a read-only folder end the same
+/// way, but a test that may run as root on a disk with room has neither.
 #[test]
 fn a_checkpoint_that_cannot_be_written_is_told_and_the_last_one_stays() {
     let scratch = tempfile::tempdir().unwrap();

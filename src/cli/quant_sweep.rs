@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::output::Output;
+use super::progress::interruption;
 use super::values;
 use crate::data::{self, OpenOptions};
 use crate::experiment::quant_sweep::{Grid, Stage, Watch, sweep};
@@ -11,8 +12,6 @@ use crate::quant::{Granularity, Overflow, Round};
 use crate::report;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(Args)]
 #[command(allow_negative_numbers = true)]
@@ -113,23 +112,6 @@ fn once<T: Copy + PartialEq>(values: &[T]) -> Vec<T> {
         }
     }
     kept
-}
-
-/// A flag that the first Ctrl-C sets; the second one ends the program. Without a handler Ctrl-C does
-/// what it always did.
-fn interruption() -> Arc<AtomicBool> {
-    const INTERRUPTED: i32 = 130;
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    let handler = move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED);
-        }
-    };
-    if let Err(why) = ctrlc::set_handler(handler) {
-        eprintln!("note: Ctrl-C will lose what is finished: {why}");
-    }
-    stop
 }
 
 /// A live line on a terminal, nothing elsewhere. The float pass counts as one more arithmetic.

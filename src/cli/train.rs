@@ -74,7 +74,7 @@ struct Flags {
     #[arg(long, value_name = "N", default_value = "8", value_parser = values::count)]
     micro_batch: usize,
     /// sgd[:momentum=M,nesterov], adam[:beta1=B,beta2=B,epsilon=E] or adamw[:…]
-    #[arg(long, value_name = "OPTIMIZER", default_value = "sgd")]
+    #[arg(long, value_name = "OPTIMIZER", default_value = "sgd", value_parser = values::optimiser)]
     optimizer: String,
     /// Learning rate that the schedule starts from [default: 0.1 for sgd, 0.001 for others]
     #[arg(long, value_name = "RATE", value_parser = values::positive)]
@@ -82,8 +82,8 @@ struct Flags {
     /// How the rate changes: constant, step[:at=F+F+…,gamma=G], cosine[:warmup=F]
     #[arg(long, value_name = "SCHEDULE", default_value_t = Schedule::Constant, long_help = values::schedule_help())]
     schedule: Schedule,
-    /// Weight decay
-    #[arg(long, value_name = "DECAY", default_value = "0")]
+    /// Weight decay: D, or D,adapters=D[,sticky] with another one for adapters' weights
+    #[arg(long, value_name = "DECAY", default_value = "0", value_parser = values::weight_decay)]
     weight_decay: String,
     /// Part of the label that is spread over all classes, from 0 to below 1
     #[arg(long, value_name = "F", default_value = "0", value_parser = values::below_one)]
@@ -182,7 +182,7 @@ impl Train {
     }
 
     fn train(&self, flags: &Flags, job: TrainJob, folder: &RunFolder) -> Result<(), Failure> {
-        let settings = flags.settings(self.threads, self.measured);
+        let settings = flags.settings(self.threads, self.measured)?;
         let mut told = Told::new(self.quiet, interruption());
         let report = train(job, &settings, folder, &mut told)?;
         drop(told);
@@ -265,8 +265,8 @@ impl Flags {
         self.lr.unwrap_or(if self.optimizer.starts_with("sgd") { 0.1 } else { 0.001 })
     }
 
-    fn settings(&self, threads: usize, measured: bool) -> TrainSettings {
-        TrainSettings {
+    fn settings(&self, threads: usize, measured: bool) -> Result<TrainSettings, Failure> {
+        Ok(TrainSettings {
             session: SessionSettings {
                 epochs: self.epochs as u64,
                 batch: self.batch,
@@ -275,8 +275,8 @@ impl Flags {
                 schedule: self.schedule.clone(),
                 save_every: self.save_every.map(|n| n as u64),
             },
-            optimiser: self.optimizer.clone(),
-            weight_decay: self.weight_decay.clone(),
+            optimiser: self.optimizer.parse().map_err(Failure::Usage)?,
+            weight_decay: self.weight_decay.parse().map_err(Failure::Usage)?,
             label_smoothing: self.label_smoothing as f32,
             clip: self.clip.map(|norm| norm as f32),
             errors: ErrorFormat {
@@ -289,7 +289,7 @@ impl Flags {
             threads,
             device: self.device.clone(),
             measured,
-        }
+        })
     }
 
     fn job<'a>(&self, system: &'a System) -> Result<TrainJob<'a>, Failure> {

@@ -4,6 +4,7 @@ use crate::data;
 use crate::experiment::train::schedule::Schedule;
 use crate::experiment::trunk_file::RANDOM;
 use crate::model::zoo;
+use crate::plan::program::{Optimiser, WeightDecay};
 use crate::quant::{Custom, Profile, ProfileError};
 use crate::quantise::Calibration;
 use crate::scheme::{self, SchemeSpec};
@@ -42,6 +43,16 @@ fn whole(text: &str) -> Result<usize, String> {
 pub fn positive(text: &str) -> Result<f64, String> {
     let read = text.parse().ok().filter(|n: &f64| n.is_finite() && *n > 0.0);
     read.ok_or_else(|| "should be a number above 0, such as 0.1".into())
+}
+
+/// An optimiser's spelling, kept as it is where it is one.
+pub fn optimiser(text: &str) -> Result<String, String> {
+    text.parse::<Optimiser>().map(|_| text.into())
+}
+
+/// A weight decay's spelling, kept as it is where it is one.
+pub fn weight_decay(text: &str) -> Result<String, String> {
+    text.parse::<WeightDecay>().map(|_| text.into())
 }
 
 /// A number from 0 to below 1.
@@ -176,6 +187,8 @@ mod tests {
         assert!(seed("x").unwrap_err().contains("from 0"));
         assert_eq!((tap_bits("8"), tap_bits("16")), (Ok(8), Ok(16)));
         assert!(tap_bits("12").is_err());
+        assert!(weight_decay("0.5").is_ok() && weight_decay("-1").is_err());
+        assert!(optimiser("lion").unwrap_err().contains("adamw"));
     }
 
     #[test]

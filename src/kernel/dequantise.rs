@@ -57,6 +57,13 @@ pub fn twin(p: &Params, inputs: &[&[u32]], out: &mut [u32]) {
     let channels = p.channels as usize;
     floats_mut(out).par_chunks_mut(TASK_ELEMENTS).enumerate().for_each(|(i, out)| {
         let from = i * TASK_ELEMENTS;
+        if p.bits == 8 && channels == 1 && cfg!(target_endian = "little") {
+            // Tasks begin with a word.
+            let codes: &[i8] = bytemuck::cast_slice(&packed[from / 4..]);
+            let values = out.iter_mut().zip(codes);
+            values.for_each(|(y, &code)| *y = (i32::from(code) - p.zero_point) as f32 * scale[0]);
+            return;
+        }
         for (j, y) in out.iter_mut().enumerate() {
             let code = codes::get(packed, from + j, p.bits);
             *y = (code - p.zero_point) as f32 * scale[(from + j) % channels];

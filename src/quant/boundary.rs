@@ -33,6 +33,17 @@ pub struct Quantiser {
     pub hi: i32,
 }
 
+/// Beyond every code, and far from where [`round_ties_even`] ends.
+const BEYOND: f32 = (1 << 20) as f32;
+
+/// Rounds what lies within 2^22 as `f32::round_ties_even` does, with two additions that vectorise: at
+/// 1.5·2^23 an f32 has no bits left for a fraction.
+#[inline(always)]
+fn round_ties_even(x: f32) -> f32 {
+    const SHIFTER: f32 = 12_582_912.0;
+    (x + SHIFTER) - SHIFTER
+}
+
 impl Quantiser {
     /// For signed codes of `bits` bits (8 or 16).
     pub fn new(scale: f32, zero_point: i32, bits: u8) -> Self {
@@ -55,7 +66,7 @@ impl Quantiser {
         }
         // Clamped while still a float: no conversion ever leaves its range, on any device.
         let (lo, hi) = ((self.lo - self.zero_point) as f32, (self.hi - self.zero_point) as f32);
-        let rounded = scaled.round_ties_even();
+        let rounded = round_ties_even(scaled.clamp(-BEYOND, BEYOND));
         counts.saturations += u64::from(rounded < lo || rounded > hi);
         rounded.clamp(lo, hi) as i32 + self.zero_point
     }

@@ -127,22 +127,36 @@ fn exp2(n: i32) -> f64 {
     f64::from(n).exp2()
 }
 
+/// Rounds as `f64::round_ties_even` does, with additions that vectorise; what is beyond every mantissa
+/// stays there.
+#[inline(always)]
+fn round_ties_even(x: f64) -> f64 {
+    const SHIFTER: f64 = 6_755_399_441_055_744.0;
+    const BEYOND: f64 = (1u64 << 40) as f64;
+    (x.clamp(-BEYOND, BEYOND) + SHIFTER) - SHIFTER
+}
+
 /// Codes real errors under a given exponent.
 pub fn encode(values: &[f32], exponent: i32, bits: ErrorBits, rounding: ErrorRounding) -> ErrorCodes {
     let (scale, most) = (exp2(-exponent), bits.largest());
+    let most = most as f64;
     let mut saturations = 0;
-    let mantissas = values.iter().enumerate().map(|(i, &value)| {
-        let scaled = f64::from(value) * scale;
-        let rounded = match rounding {
-            ErrorRounding::Stochastic(noise) => (scaled + noise.uniform(i as u64)).floor(),
-            // A float has no dropped bits of its own to compare.
-            ErrorRounding::NearestEven | ErrorRounding::PseudoStochastic => scaled.round_ties_even(),
-        };
+    let mut code = |rounded: f64| {
         let rounded = if rounded.is_nan() { 0.0 } else { rounded };
-        saturations += u64::from(rounded.abs() > most as f64);
-        rounded.clamp(-most as f64, most as f64) as i16
-    });
-    ErrorCodes { mantissas: mantissas.collect(), exponent, saturations }
+        saturations += u64::from(rounded.abs() > most);
+        rounded.clamp(-most, most) as i16
+    };
+    let mantissas = match rounding {
+        ErrorRounding::Stochastic(noise) => {
+            let noisy = |(i, &value): (usize, &f32)| (f64::from(value) * scale + noise.uniform(i as u64)).floor();
+            values.iter().enumerate().map(|v| code(noisy(v))).collect()
+        }
+        // A float has no dropped bits of its own to compare.
+        ErrorRounding::NearestEven | ErrorRounding::PseudoStochastic => {
+            values.iter().map(|&value| code(round_ties_even(f64::from(value) * scale))).collect()
+        }
+    };
+    ErrorCodes { mantissas, exponent, saturations }
 }
 
 /// Codes under the smallest exponent that holds them all.
@@ -157,12 +171,19 @@ pub fn decode(codes: &ErrorCodes) -> Vec<f32> {
     codes.mantissas.iter().map(|&m| (f64::from(m) * scale) as f32).collect()
 }
 
+/// `Round::HalfEven.shift` without a branch, for numbers of fewer than 62 bits, as errors and their sums
+/// are; `shift` is 1 to 62.
+#[inline(always)]
+fn to_even(x: i64, shift: u32) -> i64 {
+    (x + ((1 << (shift - 1)) - 1) + (x >> shift & 1)) >> shift
+}
+
 /// Drops `shift` bits of an accumulator; `index` names the element to the noise.
 #[inline]
 pub fn drop_bits(acc: i64, shift: u32, rounding: ErrorRounding, index: u64) -> i64 {
     match rounding {
         _ if shift == 0 => acc,
-        ErrorRounding::NearestEven => Round::HalfEven.shift(acc, shift),
+        ErrorRounding::NearestEven => to_even(acc, shift),
         ErrorRounding::Stochastic(noise) => (acc + (noise.bits(index) >> (64 - shift)) as i64) >> shift,
         ErrorRounding::PseudoStochastic => pseudo_stochastic(acc, shift),
     }
@@ -239,7 +260,10 @@ pub fn renormalise(accs: &[i64], exponent: i32, bits: ErrorBits, rounding: Error
 /// to the larger.
 pub fn sums(a: (&[i16], i32), b: (&[i16], i32)) -> (Vec<i64>, i32) {
     let exponent = a.1.max(b.1);
-    let aligned = |m: i16, from: i32| Round::HalfEven.shift(i64::from(m), (exponent - from).min(32) as u32);
+    let aligned = |m: i16, from: i32| match (exponent - from).min(32) as u32 {
+        0 => i64::from(m),
+        shift => to_even(i64::from(m), shift),
+    };
     (a.0.iter().zip(b.0).map(|(&x, &y)| aligned(x, a.1) + aligned(y, b.1)).collect(), exponent)
 }
 
@@ -278,7 +302,9 @@ impl ChannelFactors {
     /// A mantissa of channel `c` in units of `2^exponent`.
     #[inline]
     pub fn scale(&self, mantissa: i16, c: usize) -> i16 {
-        Round::HalfEven.shift(i64::from(mantissa) * i64::from(self.factors[c]), 15) as i16
+        // Below 2^30: the product and what is added to round it fit 32 bits.
+        let product = i32::from(mantissa) * self.factors[c];
+        ((product + 0x3fff + (product >> 15 & 1)) >> 15) as i16
     }
 }
 
@@ -287,6 +313,24 @@ mod tests {
     use super::*;
 
     const RNE: ErrorRounding = ErrorRounding::NearestEven;
+
+    #[test]
+    fn rounding_without_branches_is_rounding_to_even() {
+        for shift in 1..62 {
+            for x in
+                [0, 1, 2, 3, 5, 6, 7, 1000, 12345, i64::MAX >> 3, (1 << shift) - 1, 1 << (shift - 1), 3 << (shift - 1)]
+            {
+                for x in [x & (i64::MAX >> 2), -(x & (i64::MAX >> 2))] {
+                    assert_eq!(to_even(x, shift), Round::HalfEven.shift(x, shift), "{x} >> {shift}");
+                }
+            }
+        }
+        for x in [0.5, 1.5, 2.5, -0.5, -1.5, 1e30, -1e30, f64::INFINITY, 32766.5, 1e-300] {
+            let cut = x.clamp(-1.0e6, 1.0e6);
+            assert_eq!(round_ties_even(x).clamp(-1.0e6, 1.0e6), cut.round_ties_even(), "{x}");
+        }
+        assert!(round_ties_even(f64::NAN).is_nan());
+    }
 
     #[test]
     fn the_golden_layer_comes_out() {

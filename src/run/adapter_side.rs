@@ -105,8 +105,10 @@ impl<'a> AdapterSide<'a> {
         let words = self.device.read(micro % self.slots, rounding.map, count)?;
         let values: &[f32] = bytemuck::cast_slice(&words);
         let mut counts = BoundaryCounts::default();
-        for (i, &value) in values.iter().enumerate() {
-            rounding.rules[i % rounding.rules.len()].code(value, &mut counts);
+        for pixel in values.chunks(rounding.rules.len()) {
+            for (&value, rule) in pixel.iter().zip(&rounding.rules) {
+                rule.code(value, &mut counts);
+            }
         }
         let place = Place::Tap(self.edge(tap), Direction::TapIn);
         self.ledger.add_data(Phase::Forward, place, DataEvent::Saturations, counts.saturations);

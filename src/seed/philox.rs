@@ -6,8 +6,15 @@
 /// Side by side, so that the compiler vectorises them where there are many.
 #[inline]
 pub fn philox<const N: usize>(first: u32, rest: [u32; 3], key: [u32; 2]) -> [[u32; 4]; N] {
-    let [mut a, mut b, mut c, mut d] =
-        [std::array::from_fn(|i| first.wrapping_add(i as u32)), [rest[0]; N], [rest[1]; N], [rest[2]; N]];
+    let first = std::array::from_fn(|i| first.wrapping_add(i as u32));
+    let [a, b, c, d] = words([first, [rest[0]; N], [rest[1]; N], [rest[2]; N]], key);
+    std::array::from_fn(|i| [a[i], b[i], c[i], d[i]])
+}
+
+/// The four random words, one after the other, of each of `N` counters of any four words.
+#[inline(always)]
+pub fn words<const N: usize>(counters: [[u32; N]; 4], key: [u32; 2]) -> [[u32; N]; 4] {
+    let [mut a, mut b, mut c, mut d] = counters;
     let mut k = key;
     for _ in 0..10 {
         for i in 0..N {
@@ -20,7 +27,7 @@ pub fn philox<const N: usize>(first: u32, rest: [u32; 3], key: [u32; 2]) -> [[u3
         }
         k = [k[0].wrapping_add(0x9e37_79b9), k[1].wrapping_add(0xbb67_ae85)];
     }
-    std::array::from_fn(|i| [a[i], b[i], c[i], d[i]])
+    [a, b, c, d]
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ impl Net {
         let arrays = [(affine, gamma), (affine, beta), (stats, mean), (stats, variance)];
         let edge = self.node(Op::BatchNorm(BatchNorm { channels: n, epsilon: 1e-5 }), &[input], &arrays);
         let node = self.graph.edge(edge).producer.unwrap();
-        for id in self.graph.node(node).params[..2].to_vec() {
+        for id in [0, 1].map(|i| self.graph.node(node).params[i]) {
             self.graph.params[id.index()].trainable = trains;
         }
         edge

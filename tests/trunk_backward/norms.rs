@@ -156,7 +156,7 @@ fn moments_are_those_of_the_real_map_before_the_norm() {
         let units = step.accumulator_units().unwrap();
         let (x, quant) = (&forward.maps[&step.inputs[0]], ready.graph.edge(step.inputs[0]).quant.unwrap());
         let (weights, output) = (step.weights().unwrap(), step.output_shape());
-        for n in 0..2 {
+        for (n, moments) in moments.iter().enumerate() {
             let mut want = vec![[0.0f64; 2]; output.c];
             for i in 0..output.elements() {
                 let (c, ox, oy) = (i % output.c, i / output.c % output.w, i / output.c / output.w);
@@ -181,7 +181,7 @@ fn moments_are_those_of_the_real_map_before_the_norm() {
             for (c, want) in want.iter().enumerate() {
                 let (unit, bias) = units[c];
                 assert_eq!(bias, 0.0, "these layers have no bias of their own");
-                let got = [moments[n].sums[c] as f64 * unit, moments[n].squares[c] as f64 * unit * unit];
+                let got = [moments.sums[c] as f64 * unit, moments.squares[c] as f64 * unit * unit];
                 for (g, w) in got.iter().zip(want) {
                     assert!((g - w).abs() < 1e-5 * w.abs().max(1.0), "channel {c}: {g} is not {w}");
                 }

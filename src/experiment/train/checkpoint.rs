@@ -13,7 +13,7 @@
 use super::adapter_file::{self, Adapter, AdapterConfig};
 use super::arrays::{self, Array};
 use super::file::{self, FileError, shown};
-use super::snapshot::{Held, Progress, Snapshot};
+use super::snapshot::{Held, Moments, Progress, Snapshot};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -147,8 +147,8 @@ fn moment_name(parameter: &str, index: usize) -> String {
     format!("{parameter}.{index}")
 }
 
-fn moment_arrays(moments: &[(String, Vec<Vec<f32>>)]) -> Vec<Array> {
-    let of = |(name, arrays): &(String, Vec<Vec<f32>>)| {
+fn moment_arrays(moments: &[Moments]) -> Vec<Array> {
+    let of = |(name, arrays): &Moments| {
         let array = |(i, values): (usize, &Vec<f32>)| Array {
             name: moment_name(name, i),
             dims: vec![values.len()],
@@ -234,7 +234,7 @@ fn take_moments(
     arrays: BTreeMap<String, Array>,
     counts: Vec<(String, usize)>,
     path: &Path,
-) -> Result<Vec<(String, Vec<Vec<f32>>)>, FileError> {
+) -> Result<Vec<Moments>, FileError> {
     let all: usize = counts.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count));
     let names: BTreeSet<&str> = counts.iter().map(|(name, _)| name.as_str()).collect();
     if all != arrays.len() || names.len() != counts.len() {

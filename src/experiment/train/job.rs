@@ -51,9 +51,8 @@ pub struct TrainJob<'a> {
 #[derive(Clone, Debug)]
 pub struct TrainSettings {
     pub session: SessionSettings,
-    /// As `plan::program` reads them.
-    pub optimiser: String,
-    pub weight_decay: String,
+    pub optimiser: Optimiser,
+    pub weight_decay: WeightDecay,
     pub label_smoothing: f32,
     /// The largest norm of all gradients together.
     pub clip: Option<f32>,
@@ -84,18 +83,6 @@ pub fn train(
     folder: &RunFolder,
     observer: &mut dyn Observer,
 ) -> Result<TrainReport, TrainError> {
-    Ok(begin(job, settings, folder, observer)?)
-}
-
-fn begin(
-    job: TrainJob,
-    settings: &TrainSettings,
-    folder: &RunFolder,
-    observer: &mut dyn Observer,
-) -> Result<TrainReport, TrainError> {
-    let wrong = |flag: &'static str| move |why| TrainError::Flag { flag, why };
-    let optimiser: Optimiser = settings.optimiser.parse().map_err(wrong("--optimizer"))?;
-    let decay: WeightDecay = settings.weight_decay.parse().map_err(wrong("--weight-decay"))?;
     let device = device::open(&settings.device).map_err(ExperimentError::from)?;
     if device.info().kind == DeviceKind::Null {
         return Err(TrainError::Flag { flag: "--device", why: "null computes nothing, so nothing learns".into() });
@@ -109,8 +96,8 @@ fn begin(
         slots: SLOTS,
         threads: settings.threads,
         errors: settings.errors,
-        optimiser,
-        decay,
+        optimiser: settings.optimiser,
+        decay: settings.weight_decay,
         clip: settings.clip,
         smoothing: settings.label_smoothing,
     };

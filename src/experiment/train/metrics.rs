@@ -109,7 +109,7 @@ impl Lines {
     /// Opens a file to go on after its first `count` lines.
     fn reopen(path: PathBuf, count: u64) -> Result<Self, FileError> {
         let opened = OpenOptions::new().read(true).append(true).open(&path);
-        let file = opened.map_err(FileError::reading(&path))?;
+        let file = opened.map_err(FileError::writing(&path))?;
         let end = end_of_lines(&file, count).map_err(FileError::reading(&path))?;
         let end = end.ok_or_else(|| {
             FileError::malformed(&path, "lines", format!("there are fewer than the {count} that the checkpoint counts"))

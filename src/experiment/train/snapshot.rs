@@ -5,13 +5,15 @@ pub use super::arrays::Array;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// What the optimiser remembers of a parameter: its name, and an array for each moment.
+pub type Moments = (String, Vec<Vec<f32>>);
+
 /// What a learner holds between two steps.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Held {
     /// Every trained parameter and every running statistic, in graph order.
     pub values: Vec<Array>,
-    /// What the optimiser remembers, by parameter.
-    pub moments: Vec<(String, Vec<Vec<f32>>)>,
+    pub moments: Vec<Moments>,
     /// Of delayed error scaling, by map.
     pub exponents: BTreeMap<String, i32>,
 }

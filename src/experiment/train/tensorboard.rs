@@ -59,7 +59,7 @@ impl EventFile {
 
     /// Opens a file to go on after its first `count` events of scalars; what follows is dropped.
     pub fn reopen(path: &Path, count: u64) -> Result<Self, FileError> {
-        let file = OpenOptions::new().read(true).append(true).open(path).map_err(FileError::reading(path))?;
+        let file = OpenOptions::new().read(true).append(true).open(path).map_err(FileError::writing(path))?;
         // The version is an event too.
         let end = end_of(&file, count.saturating_add(1), path)?;
         file.set_len(end).map_err(FileError::writing(path))?;

@@ -149,12 +149,10 @@ pub(super) fn settle(
     let fixed = context.fixed(origin);
     let to = fixed.unwrap_or(exponent + error_code::shift_of(largest, bits) as i32);
     let within = to.clamp(ZERO_EXPONENT, LARGEST_EXPONENT);
+    let cut = accs.convert(exponent, within, bits, rounding, mantissas);
     if fixed.is_none() && to == within {
-        accs.renormalise(bits, rounding, 0, mantissas);
         return Settled { exponent: to, saturations: 0, filling };
     }
-    let values = (0..accs.len()).map(|i| accs.at(i));
-    let cut = error_code::convert(values, exponent, within, bits, rounding, mantissas);
     // A dynamic exponent is too small for nothing but what no exponent could hold.
     let saturations = if fixed.is_some() { cut } else { 0 };
     zeros_have_one_exponent(mantissas, Settled { exponent: within, saturations, filling })

@@ -39,7 +39,7 @@ pub(super) fn pack(
     kernels: Kernels,
 ) -> Option<PackedGrad> {
     let codes: Vec<i16> = centred(conv, weights).collect();
-    PackedGrad::new(conv, input, &codes, &vec![1.0; conv.out_c], format, kernels)
+    PackedGrad::new(conv, input, &codes, format, kernels)
 }
 
 /// Weight codes without their zero points.

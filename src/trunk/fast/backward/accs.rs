@@ -2,7 +2,8 @@
 
 use super::depthwise;
 use super::store::Cell;
-use crate::quant::error_code::{ErrorBits, ErrorRounding, drop_bits, shift_of};
+use crate::quant::error_code::{self, ErrorBits, ErrorRounding, LARGEST_EXPONENT, ZERO_EXPONENT};
+use crate::seed::Noise;
 use crate::trunk::fast::versions::versions;
 use crate::trunk::fast::{InstructionSet, Kernels};
 use std::cell::RefCell;
@@ -45,20 +46,47 @@ impl Accs<'_> {
         }
     }
 
-    /// Writes mantissas of `bits`, as [`renormalise`](crate::quant::error_code::renormalise) does; returns by how
-    /// many bits the exponent grows. `first` is the noise's index of the first element.
-    pub fn renormalise(self, bits: ErrorBits, rounding: ErrorRounding, first: u64, to: &mut [i16]) -> u32 {
-        assert_eq!(self.len(), to.len(), "a mantissa for every sum");
-        let (set, shift) = (set(), shift_of(self.largest(), bits));
-        let rule = Rule { shift, most: bits.largest(), rounding, first };
+    /// Writes mantissas of exponent `to` for sums of exponent `from`, as [`error_code::convert`] does; returns
+    /// how many `to` is too small for.
+    pub fn convert(self, from: i32, to: i32, bits: ErrorBits, rounding: ErrorRounding, mantissas: &mut [i16]) -> u64 {
+        assert_eq!(self.len(), mantissas.len(), "a mantissa for every sum");
+        let (set, most, shift) = (set(), bits.largest(), to - from);
+        // Shifts that no ordinary error asks for take the plain loop.
+        let (Ok(shift @ 0..31), false) = (u32::try_from(shift), rounding == ErrorRounding::PseudoStochastic) else {
+            return match self {
+                Accs::Narrow(sums) => {
+                    let sums = sums.iter().map(|&sum| i64::from(sum));
+                    error_code::convert(sums, from, to, bits, rounding, mantissas)
+                }
+                Accs::Wide(sums) => error_code::convert(sums.iter().copied(), from, to, bits, rounding, mantissas),
+            };
+        };
         // SAFETY: an instruction set is chosen only where the CPU has it.
         unsafe {
-            match self {
-                Accs::Narrow(sums) => mantissas_i32(set)(sums, rule, to),
-                Accs::Wide(sums) => mantissas_i64(set)(sums, rule, to),
+            match (self, rounding) {
+                (Accs::Narrow(sums), ErrorRounding::Stochastic(noise)) => {
+                    noisy_i32(set)(sums, shift, noise, most, mantissas)
+                }
+                (Accs::Wide(sums), ErrorRounding::Stochastic(noise)) => {
+                    noisy_i64(set)(sums, shift, noise, most, mantissas)
+                }
+                (Accs::Narrow(sums), _) => even_i32(set)(sums, shift, most, mantissas),
+                (Accs::Wide(sums), _) => even_i64(set)(sums, shift, most, mantissas),
             }
         }
-        shift
+    }
+
+    /// Writes mantissas of the smallest exponent that holds them, as [`error_code::renormalise_into`] does;
+    /// returns that exponent.
+    pub fn renormalise(self, exponent: i32, bits: ErrorBits, rounding: ErrorRounding, mantissas: &mut [i16]) -> i32 {
+        let largest = self.largest();
+        if largest == 0 {
+            mantissas.fill(0);
+            return ZERO_EXPONENT;
+        }
+        let to = (exponent + error_code::shift_of(largest, bits) as i32).clamp(ZERO_EXPONENT, LARGEST_EXPONENT);
+        self.convert(exponent, to, bits, rounding, mantissas);
+        to
     }
 }
 
@@ -66,19 +94,12 @@ fn set() -> InstructionSet {
     Kernels::Auto.set().unwrap_or(InstructionSet::Portable)
 }
 
-/// How sums become mantissas.
-#[derive(Clone, Copy)]
-struct Rule {
-    shift: u32,
-    most: i64,
-    rounding: ErrorRounding,
-    first: u64,
-}
-
 versions!(largest_i32, most_i32(sums: &[i32]) -> u32);
 versions!(largest_i64, most_i64(sums: &[i64]) -> u64);
-versions!(mantissas_i32, cut_i32(sums: &[i32], rule: Rule, to: &mut [i16]) -> ());
-versions!(mantissas_i64, cut_i64(sums: &[i64], rule: Rule, to: &mut [i16]) -> ());
+versions!(even_i32, nearest_i32(sums: &[i32], shift: u32, most: i64, to: &mut [i16]) -> u64);
+versions!(even_i64, nearest_i64(sums: &[i64], shift: u32, most: i64, to: &mut [i16]) -> u64);
+versions!(noisy_i32, stochastic_i32(sums: &[i32], shift: u32, noise: Noise, most: i64, to: &mut [i16]) -> u64);
+versions!(noisy_i64, stochastic_i64(sums: &[i64], shift: u32, noise: Noise, most: i64, to: &mut [i16]) -> u64);
 
 #[inline(always)]
 fn most_i32(sums: &[i32]) -> u32 {
@@ -91,42 +112,59 @@ fn most_i64(sums: &[i64]) -> u64 {
 }
 
 #[inline(always)]
-fn cut_i32(sums: &[i32], rule: Rule, to: &mut [i16]) {
-    let Rule { shift, most, rounding, .. } = rule;
-    if rounding == ErrorRounding::NearestEven && (1..31).contains(&shift) {
-        // The remainder is compared with half a unit: adding half could leave 32 bits.
-        let (mask, half, most) = ((1 << shift) - 1, 1 << (shift - 1), most as i32);
-        for (to, &sum) in to.iter_mut().zip(sums) {
-            let (floor, rest) = (sum >> shift, sum & mask);
-            let up = i32::from(rest > half) | (i32::from(rest == half) & floor);
-            *to = (floor + (up & 1)).clamp(-most, most) as i16;
-        }
-    } else {
-        general(sums.iter().map(|&sum| i64::from(sum)), rule, to);
+fn nearest_i32(sums: &[i32], shift: u32, most: i64, to: &mut [i16]) -> u64 {
+    // The remainder is compared with half a unit: adding half could leave 32 bits.
+    let (mask, half, most) = ((1i32 << shift) - 1, (1i32 << shift) >> 1, most as i32);
+    let mut saturations = 0u32;
+    for (to, &sum) in to.iter_mut().zip(sums) {
+        let (floor, rest) = (sum >> shift, sum & mask);
+        let tie = i32::from(rest == half) & i32::from(half != 0) & floor & 1;
+        let value = floor + (i32::from(rest > half) | tie);
+        saturations += u32::from(value.unsigned_abs() > most as u32 + 1);
+        *to = value.clamp(-most, most) as i16;
     }
+    saturations.into()
 }
 
 #[inline(always)]
-fn cut_i64(sums: &[i64], rule: Rule, to: &mut [i16]) {
-    let Rule { shift, most, rounding, .. } = rule;
-    if rounding == ErrorRounding::NearestEven && (1..62).contains(&shift) {
-        let (mask, half) = ((1i64 << shift) - 1, 1i64 << (shift - 1));
-        for (to, &sum) in to.iter_mut().zip(sums) {
-            let (floor, rest) = (sum >> shift, sum & mask);
-            let up = i64::from(rest > half) | (i64::from(rest == half) & floor);
-            *to = (floor + (up & 1)).clamp(-most, most) as i16;
-        }
-    } else {
-        general(sums.iter().copied(), rule, to);
+fn nearest_i64(sums: &[i64], shift: u32, most: i64, to: &mut [i16]) -> u64 {
+    let (mask, half) = ((1i64 << shift) - 1, (1i64 << shift) >> 1);
+    let mut saturations = 0;
+    for (to, &sum) in to.iter_mut().zip(sums) {
+        let (floor, rest) = (sum >> shift, sum & mask);
+        let tie = i64::from(rest == half) & i64::from(half != 0) & floor & 1;
+        let value = floor + (i64::from(rest > half) | tie);
+        saturations += u64::from(value.unsigned_abs() > most as u64 + 1);
+        *to = value.clamp(-most, most) as i16;
     }
+    saturations
 }
 
 #[inline(always)]
-fn general(sums: impl Iterator<Item = i64>, rule: Rule, to: &mut [i16]) {
-    for (i, (to, sum)) in to.iter_mut().zip(sums).enumerate() {
-        let kept = drop_bits(sum, rule.shift, rule.rounding, rule.first + i as u64);
-        *to = kept.clamp(-rule.most, rule.most) as i16;
+fn stochastic_i32(sums: &[i32], shift: u32, noise: Noise, most: i64, to: &mut [i16]) -> u64 {
+    stochastic(sums, shift, noise, most, to)
+}
+
+#[inline(always)]
+fn stochastic_i64(sums: &[i64], shift: u32, noise: Noise, most: i64, to: &mut [i16]) -> u64 {
+    stochastic(sums, shift, noise, most, to)
+}
+
+#[inline(always)]
+fn stochastic<A: Copy + Into<i64>>(sums: &[A], shift: u32, noise: Noise, most: i64, to: &mut [i16]) -> u64 {
+    /// Elements whose noise is drawn together.
+    const TOGETHER: usize = 16;
+    let mut saturations = 0;
+    for (i, (to, sums)) in to.chunks_mut(TOGETHER).zip(sums.chunks(TOGETHER)).enumerate() {
+        let noise: [u64; TOGETHER] = noise.bits_of((i * TOGETHER) as u64);
+        for ((to, &sum), noise) in to.iter_mut().zip(sums).zip(noise) {
+            // In two steps: a shift by all 64 bits is none.
+            let value = (sum.into() + (noise >> 1 >> (63 - shift)) as i64) >> shift;
+            saturations += u64::from(value.unsigned_abs() > most as u64 + 1);
+            *to = value.clamp(-most, most) as i16;
+        }
     }
+    saturations
 }
 
 thread_local! {

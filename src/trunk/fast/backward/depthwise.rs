@@ -43,14 +43,14 @@ impl Depthwise {
         format: GradFormat,
         set: InstructionSet,
     ) -> Option<Self> {
-        let Weights { conv, codes, factors } = weights;
+        let Weights { conv, codes } = weights;
         let taps = conv.depth();
         if !conv.is_depthwise() || conv.out_c != conv.in_c {
             return None;
         }
         let by_tap = || (0..taps).flat_map(|tap| (0..conv.out_c).map(move |c| (tap, c)));
         let filters = if format == GradFormat::F32 {
-            Filters::F32(by_tap().map(|(tap, c)| f32::from(codes[c * taps + tap]) * factors[c]).collect())
+            Filters::F32(by_tap().map(|(tap, c)| f32::from(codes[c * taps + tap])).collect())
         } else {
             let largest = |filter: &[i16]| filter.iter().map(|&w| i64::from(w).abs()).sum::<i64>() << 15;
             if codes.chunks_exact(taps).any(|filter| largest(filter) > i64::from(i32::MAX)) {

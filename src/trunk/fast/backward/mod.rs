@@ -2,8 +2,9 @@
 //! once for one instruction set.
 //!
 //! The loops of `op::conv2d_grad` define every gradient. Integer errors give their exact sums; real errors
-//! are multiplied and added in their order (ky, kx, output channel), a product and a sum rounded
-//! together, so the bits are the same on every instruction set, for any thread count and any batch.
+//! are multiplied and added in their order (ky, kx, output channel), a product and its sum rounded
+//! together (apart where the convolution is depthwise), so the bits are the same on every instruction set,
+//! for any thread count and any batch.
 //!
 //! Refused, so that the plain loop runs: empty maps, and padding that makes a strip of errors absurdly large.
 
@@ -18,10 +19,8 @@ mod strip;
 mod tile;
 
 #[cfg(target_arch = "x86_64")]
-#[expect(clippy::needless_range_loop, reason = "rows and columns of a register tile are indexed alike")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
-#[expect(clippy::needless_range_loop, reason = "rows and columns of a register tile are indexed alike")]
 mod avx512;
 
 pub use accs::Accs;
@@ -57,24 +56,16 @@ impl PackedGrad {
     /// The gradient of a convolution's input of shape `input`, for errors of one format; none where the
     /// plain loop must run.
     ///
-    /// `codes` are `[out][kh][kw][in / groups]`, without their zero point. Real errors are multiplied by
-    /// `code × factor of the output channel`; mantissas by codes, and know no factors.
-    pub fn new(
-        conv: &Conv2d,
-        input: Shape,
-        codes: &[i16],
-        factors: &[f32],
-        format: GradFormat,
-        kernels: Kernels,
-    ) -> Option<Self> {
+    /// `codes` are `[out][kh][kw][in / groups]`, without their zero point. What a channel's errors are scaled
+    /// by (weight scale, gain) they have been scaled by, with their mask: a gain may train, codes never do.
+    pub fn new(conv: &Conv2d, input: Shape, codes: &[i16], format: GradFormat, kernels: Kernels) -> Option<Self> {
         let set = kernels.set()?;
         let output = conv.output_shape(input).ok()?;
         assert_eq!(codes.len(), conv.weights(), "weight codes do not fill the filters");
-        assert!(format != GradFormat::F32 || factors.len() == conv.out_c, "a factor for every output channel");
         if input.elements() == 0 || output.elements() == 0 || codes.is_empty() {
             return None;
         }
-        let weights = Weights { conv, codes, factors };
+        let weights = Weights { conv, codes };
         let form = match Depthwise::new(weights, input, output, format, set) {
             Some(depthwise) => Form::Depthwise(depthwise),
             None => Form::Product(Product::new(weights, input, format, set)?),

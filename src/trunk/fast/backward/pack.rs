@@ -44,40 +44,38 @@ impl Format {
         if self == Format::Quads { 0x8080_8080 } else { 0 }
     }
 
-    /// Weights, each with its real factor, as one word of a line.
-    fn word(self, codes: &[(i16, f32); 4]) -> u32 {
-        let bits = |i: usize, mask: u16| u32::from(codes[i].0 as u16 & mask);
+    /// Weights as one word of a line.
+    fn word(self, codes: &[i16; 4]) -> u32 {
+        let bits = |i: usize, mask: u16| u32::from(codes[i] as u16 & mask);
         match self {
-            Format::F32 => (f32::from(codes[0].0) * codes[0].1).to_bits(),
+            Format::F32 => f32::from(codes[0]).to_bits(),
             Format::Pairs => bits(0, 0xffff) | bits(1, 0xffff) << 16,
             Format::Quads => (0..4).fold(0, |word, i| word | bits(i, 0xff) << (8 * i)),
         }
     }
 }
 
-/// A convolution's weights, and what they are multiplied by where errors are real.
+/// A convolution's weights.
 #[derive(Clone, Copy)]
 pub(super) struct Weights<'a> {
     pub conv: &'a Conv2d,
     /// `[out][kh][kw][in / groups]`.
     pub codes: &'a [i16],
-    pub factors: &'a [f32],
 }
 
 impl Weights<'_> {
     /// What word `word` of a group's pixel is multiplied by for input `c` of the group; nothing where the
     /// outputs end.
-    fn codes(&self, format: Format, group: usize, word: usize, tap: [usize; 2], c: usize) -> [(i16, f32); 4] {
+    fn codes(&self, format: Format, group: usize, word: usize, tap: [usize; 2], c: usize) -> [i16; 4] {
         let conv = self.conv;
         let (inputs, outputs) = (conv.in_c / conv.groups, conv.out_c / conv.groups);
         let first = word * format.per_word();
         std::array::from_fn(|i| {
             if i >= format.per_word() || first + i >= outputs {
-                return (0, 0.0);
+                return 0;
             }
             let o = group * outputs + first + i;
-            let code = self.codes[((o * conv.kernel[0] + tap[0]) * conv.kernel[1] + tap[1]) * inputs + c];
-            (code, self.factors.get(o).copied().unwrap_or(0.0))
+            self.codes[((o * conv.kernel[0] + tap[0]) * conv.kernel[1] + tap[1]) * inputs + c]
         })
     }
 }
@@ -174,9 +172,9 @@ impl Packer<'_> {
                 for word in 0..self.pitch.group {
                     let codes = |lane: usize| match inputs.start + lane {
                         c if c < inputs.end => self.weights.codes(self.format, group, word, [ty.index, tx.index], c),
-                        _ => [(0, 0.0); 4],
+                        _ => [0; 4],
                     };
-                    let codes: [[(i16, f32); 4]; LANES] = std::array::from_fn(codes);
+                    let codes: [[i16; 4]; LANES] = std::array::from_fn(codes);
                     self.word(&mut block, Run { at: at + word, words: 1 }, word == 0, &codes);
                 }
             }
@@ -185,8 +183,8 @@ impl Packer<'_> {
     }
 
     /// Appends a word's lines to the block's last chunk, or to one of its own.
-    fn word(&mut self, block: &mut Block, run: Run, is_new_run: bool, codes: &[[(i16, f32); 4]; LANES]) {
-        let magnitude = |codes: &[(i16, f32); 4]| codes.iter().map(|(code, _)| i64::from(code.unsigned_abs())).sum();
+    fn word(&mut self, block: &mut Block, run: Run, is_new_run: bool, codes: &[[i16; 4]; LANES]) {
+        let magnitude = |codes: &[i16; 4]| codes.iter().map(|code| i64::from(code.unsigned_abs())).sum();
         let own: [i64; LANES] = codes.each_ref().map(magnitude);
         let fits = |(sum, own): (&i64, &i64)| (sum + own) * self.largest <= i64::from(i32::MAX);
         let is_new_chunk = block.chunks.is_empty() || !self.sums.iter().zip(&own).all(fits);
@@ -210,7 +208,7 @@ impl Packer<'_> {
         }
         if self.format == Format::Quads {
             for (init, codes) in packed.init[chunk.init..].iter_mut().zip(codes) {
-                let sum: i32 = codes.iter().map(|&(code, _)| i32::from(code)).sum();
+                let sum: i32 = codes.iter().map(|&code| i32::from(code)).sum();
                 *init = init.wrapping_sub((128 * sum) as u32);
             }
         }
