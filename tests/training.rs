@@ -114,3 +114,41 @@ fn micro_batches_and_threads_change_no_bit() {
         }
     }
 }
+
+/// One plain step at rate 1: what each parameter lost is its gradient.
+fn gradients(lab: &Lab) -> Vec<(String, Vec<f32>)> {
+    let optimiser = Optimiser::Sgd { momentum: 0.0, nesterov: false };
+    let settings =
+        TrainSettings { optimiser, decay: WeightDecay::default(), ..settings(12, GradFormat::F32) };
+    let mut trainer = lab.trainer(settings).unwrap();
+    let before = trainer.state().unwrap();
+    lab.step(&mut trainer, 1.0);
+    let after = trainer.state().unwrap();
+    let name = |s: &State| lab.placed.graph.param(s.param).name.clone();
+    let lost = |(a, b): (&State, &State)| a.value.iter().zip(&b.value).map(|(a, b)| a - b).collect();
+    before.iter().zip(&after).map(|pair| (name(pair.0), lost(pair))).collect()
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(1e-30)
+}
+
+/// The same network with every node on the adapter device, in real values: kernels whose derivatives are
+/// checked by finite differences. The trunk's codes are near its values, so its errors are near too.
+#[test]
+fn gradients_through_the_chip_are_those_of_the_real_network() {
+    for scheme in ["parallel", "adaptive-attention:gate=2sigmoid", "adaptive-attention:return=map"] {
+        let chip = lab("resnet8:width=0.5", scheme, Some(BatchNormMode::Frozen));
+        let mut placed = chip.placed.clone();
+        placed.graph.nodes.iter_mut().for_each(|n| n.domain = trunkline::units::HardwareDomain::Adapter);
+        let program = prepare(&placed.graph, &chip.program.profile, 16).unwrap();
+        let taps = taps(&placed, TapPrecision::codes(16)).unwrap();
+        let real = Lab { placed, program, taps, codes: chip.codes.clone(), labels: chip.labels.clone() };
+        for ((name, a), (_, b)) in gradients(&chip).into_iter().zip(gradients(&real)) {
+            let (norm_a, norm_b) = [&a, &b].map(|v| v.iter().map(|x| x * x).sum::<f32>().sqrt()).into();
+            println!("{scheme} {name}: cosine {:.4}, norms {norm_a:.4} {norm_b:.4}", cosine(&a, &b));
+            assert!(cosine(&a, &b) > 0.8, "{scheme}, {name}: {}", cosine(&a, &b));
+        }
+    }
+}
