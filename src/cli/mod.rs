@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 mod account;
 mod devices;
+mod export;
 mod failure;
 mod hw;
 mod import;
@@ -14,6 +15,7 @@ mod inspect;
 mod output;
 mod quant_sweep;
 mod run;
+mod scalesim;
 mod values;
 mod verify;
 
@@ -48,6 +50,8 @@ enum Command {
     Devices(devices::Devices),
     /// Calibrate and freeze a model into our own trunk file.
     Import(import::Import),
+    /// Write a trunk in the form of another tool.
+    Export(export::Export),
     /// Show a model's layers, codes, registers and structure.
     Inspect(inspect::Inspect),
 }
@@ -63,6 +67,7 @@ pub fn main() -> ExitCode {
         Command::Hw(c) => c.execute(),
         Command::Devices(c) => c.execute(),
         Command::Import(c) => c.execute(),
+        Command::Export(c) => c.execute(),
         Command::Inspect(c) => c.execute(),
     };
     match done {
