@@ -14,6 +14,7 @@ use std::path::PathBuf;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Form {
     /// Aligned text.
+    #[value(alias = "table")]
     Text,
     /// Markdown.
     Md,
