@@ -129,10 +129,35 @@ fn engine() -> Engine {
     Engine { atomic_c: 64, atomic_k: 32, winograd_gain: Some(2.25) }
 }
 
-/// Our layer of a row of NVDLA's sheet.
-fn sheet_layer<'a>(layers: &'a [Layer], row: &str) -> &'a Layer {
-    let name = row.split(" +").next().unwrap();
-    let ours = match name {
+/// A row of NVDLA's sheet as a layer: its shape, and what is fused into it.
+fn sheet_layer(row: &BTreeMap<String, String>) -> Layer {
+    let whole = |column: &str| row[column].parse::<u64>().unwrap();
+    let window = Window {
+        in_h: whole("H"),
+        in_w: whole("W"),
+        // The sheet stores the image as four channels and counts three.
+        in_c: whole("C"),
+        out_h: whole("P"),
+        out_w: whole("Q"),
+        out_c: whole("K"),
+        kernel: [whole("R"), whole("S")],
+        stride: [whole("stride"); 2],
+        groups: 1,
+    };
+    let name = row["layer"].split(" +").next().unwrap();
+    let kind = if name == "fc1000" { LayerKind::Linear } else { LayerKind::Conv };
+    let pooled = match name {
+        "Conv1" => Some([56, 56]),
+        "Res5c_branch2c" => Some([1, 1]),
+        _ => None,
+    };
+    let adds_operand = row["type"].contains("elwise");
+    Layer { name: our_name(name), work: TrunkWork::of_window(kind, window), adds_operand, pooled }
+}
+
+/// What our network calls a layer of the sheet.
+fn our_name(name: &str) -> String {
+    match name {
         "Conv1" => "stem".to_string(),
         "fc1000" => "fc".to_string(),
         _ => {
@@ -147,8 +172,19 @@ fn sheet_layer<'a>(layers: &'a [Layer], row: &str) -> &'a Layer {
             };
             format!("s{stage}b{number}{part}")
         }
-    };
-    layers.iter().find(|l| l.name == ours).unwrap_or_else(|| panic!("{row}: no layer {ours}"))
+    }
+}
+
+/// Our ResNet-50 v1 has the sheet's shapes, fused additions and pools, but for one row in which the
+/// sheet gives the first block the input of the second.
+#[test]
+fn nvdla_sheet_has_the_shapes_of_our_network() {
+    let Some(rows) = table(NVDLA) else { return };
+    let ours = layers::fused(&network("resnet50-v1")).unwrap();
+    assert_eq!((rows.len(), ours.len()), (54, 54));
+    let differing: Vec<String> =
+        rows.iter().map(sheet_layer).filter(|row| !ours.contains(row)).map(|l| l.name).collect();
+    assert_eq!(differing, ["s1b1c1"]);
 }
 
 #[test]
@@ -185,12 +221,10 @@ fn nvdla_cost_rule_meets_every_row_of_the_sheet() {
 #[test]
 fn nvdla_rows_follow_from_shapes_in_compatibility_mode() {
     let Some(rows) = table(NVDLA) else { return };
-    let layers = layers::fused(&network("resnet50-v1")).unwrap();
-    assert_eq!((rows.len(), layers.len()), (54, 54));
     let (mut plain_differs, mut ns) = (0, 0);
     for row in &rows {
-        let layer = sheet_layer(&layers, &row["layer"]);
-        let ours = sheet::counts(&engine(), layer);
+        let layer = sheet_layer(row);
+        let ours = sheet::counts(&engine(), &layer);
         assert_eq!(ours.mac_cycles_sram as f64, number(row, "mac_cycles_4MBsram"), "{row:?}");
         assert_eq!(ours.counts.mac_cycles as f64, number(row, "mac_cycles_nosram"), "{row:?}");
         assert_eq!(ours.counts.traffic_b as f64 / 1024.0, number(row, "dram_traffic_KB_nosram"), "{row:?}");
@@ -198,7 +232,7 @@ fn nvdla_rows_follow_from_shapes_in_compatibility_mode() {
         assert_eq!(dram as f64, number(row, "dram_cycles_10GBps_nosram"), "{row:?}");
         ns += sheet::cost(ours.counts.mac_cycles, dram, 0, 0).0;
         // The plain model differs from the sheet exactly where a quirk says why.
-        let plain = engine().counts(layer);
+        let plain = engine().counts(&layer);
         let differs = (plain.mac_cycles, plain.traffic_b) != (ours.counts.mac_cycles, ours.counts.traffic_b);
         assert_eq!(differs, !ours.quirks.is_empty(), "{}: {plain:?} {ours:?}", row["layer"]);
         if differs {
@@ -208,9 +242,9 @@ fn nvdla_rows_follow_from_shapes_in_compatibility_mode() {
         }
     }
     assert_eq!(format!("{:.2}", 1e9 / ns as f64), "140.57");
-    // The stem, nine layers of 64 filters less the one of stride 2, six 1x1 of stride 2, the last two.
     println!("{plain_differs} of 54 rows deviate");
-    assert!((10..=16).contains(&plain_differs), "{plain_differs}");
+    // The stem, six layers of 64 filters, six 1x1 of stride 2, the last convolution, the classifier.
+    assert_eq!(plain_differs, 15);
 }
 
 #[test]
@@ -290,7 +324,8 @@ fn edge_tpu_streams_what_does_not_fit() {
         let row = rows.iter().find(|r| r["model"] == name).unwrap();
         let (steps, total_ps) = time(&network(zoo), &trunk("edge-tpu"));
         let ms = total_ps as f64 / 1e9;
-        assert!((ms / number(row, "usb3_edgetpu_ms") - 1.0).abs() < 0.02, "{zoo}: {ms} ms");
+        println!("{zoo}: {ms:.1} ms");
+        assert!((ms / number(row, "usb3_edgetpu_ms") - 1.0).abs() < 0.01, "{zoo}: {ms} ms");
         assert_eq!(steps[0].dram_b, 0, "the first weights stay");
     }
 }

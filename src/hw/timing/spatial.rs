@@ -76,7 +76,7 @@ impl Pes {
         let q = (self.input_words / row).clamp(1, channels.max(1));
         let p = (self.filter_words / mul(&[row, q])).min(self.psum_words).clamp(1, filters.max(1));
         // Layers have filters in powers of two: others would leave a rest in the last pass.
-        (if p >= filters { p } else { 1 << p.ilog2() }, q)
+        (1 << p.ilog2(), q)
     }
 
     /// Reads and writes of the global buffer, and passes over the array; `spare` sets beyond the
