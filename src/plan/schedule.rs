@@ -173,6 +173,10 @@ impl Builder<'_> {
         let work = self.residency.place(layers::work(self.graph, id));
         // What is fused is done in passing: no time, and its map goes nowhere.
         let in_passing = self.fusion.is_fused(id) || matches!(self.graph.node(id).op, Op::Reshape(_));
+        if let (true, [only]) = (in_passing, &after[..]) {
+            self.made.insert((output, HardwareDomain::Trunk), only.job);
+            return;
+        }
         let time = (!in_passing).then(|| self.trunk.step(&work));
         let total_ps = time.map_or(0, |t| t.total_ps);
         let engine = if self.streams { id.index() } else { 0 };
