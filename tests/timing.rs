@@ -13,6 +13,9 @@ use trunkline::hw::timing::systolic::{Array, Dataflow, FoldMode};
 use trunkline::hw::timing::{LayerKind, Residency, StepTime, TrunkTiming, TrunkWork, Window};
 use trunkline::hw::{Body, Kind, State, Trunk, library};
 use trunkline::model::zoo::ZooSpec;
+use trunkline::plan::schedule;
+use trunkline::plan::tap::{TapPrecision, taps};
+use trunkline::scheme::{self, Request, SchemeSpec};
 
 mod common;
 
@@ -361,6 +364,34 @@ fn what_a_chip_cannot_hold_is_named() {
     let work = TrunkWork::of_window(LayerKind::Conv, small_window(16, 16, 16, 3));
     let step = timing.step(&work);
     assert!(step.cycles > 0 && step.total_ps == 0, "cycles stand without a clock: {step:?}");
+}
+
+/// Every preset in a whole system: weights that stay are not loaded, and what is done in passing is free.
+#[test]
+fn every_preset_times_a_whole_account() {
+    let graph = network("alexnet");
+    let request = Request { scheme: SchemeSpec("head-only".into()), sites: None, batch_norm: None, seed: 0 };
+    let placed = scheme::place(&graph, &request).unwrap();
+    for trunk in trunks() {
+        let system = library::compose(&trunk.name, "jetson-orin-nano", "ucie-standard-x16").unwrap();
+        let taps = taps(&placed, TapPrecision::on(&system, 8)).unwrap();
+        let timed = schedule::time(&placed.graph, &taps, &system).unwrap();
+        let layers = layers::of(&placed.graph).unwrap();
+        let weights: u64 = layers.iter().map(|l| l.work.weight_b).sum();
+        let dram_b = timed.activity.trunk_dram_b;
+        match trunk.name.as_str() {
+            "edge-tpu" => assert_eq!(dram_b, weights - 8_000_000),
+            "fixed-weight-16nm" => assert_eq!(dram_b, 0),
+            "tpu-v1" => assert_eq!(dram_b, weights),
+            _ => {}
+        }
+        let (timing, mut residency) = (TrunkTiming::new(&trunk), Residency::new(&trunk));
+        let sum: u64 = layers.iter().map(|l| timing.step(&residency.place(l.work)).total_ps).sum();
+        if !trunk.layers_pipelined() {
+            assert_eq!(timed.time.busy_ps["trunk"], sum, "{}", trunk.name);
+        }
+        assert!(timed.time.latency_ps >= timed.time.busy_ps["trunk"], "{}", trunk.name);
+    }
 }
 
 fn small_window(side: u64, in_c: u64, out_c: u64, kernel: u64) -> Window {

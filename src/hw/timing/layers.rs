@@ -6,6 +6,7 @@
 use super::TrunkWork;
 use crate::graph::{EdgeId, Graph, GraphError, NodeId, ParamValue};
 use crate::op::Op;
+use crate::trunk::Fusion;
 use crate::units::HardwareDomain;
 
 /// A layer with its name.
@@ -44,12 +45,12 @@ fn is_weighted(op: &Op) -> bool {
     matches!(op, Op::Conv2d(_) | Op::Linear(_))
 }
 
-/// The trunk's layers in running order; batch norms and activations are done in passing.
+/// The trunk's layers in running order, without what is done in passing.
 pub fn of(graph: &Graph) -> Result<Vec<Layer>, GraphError> {
+    let fusion = Fusion::of(graph)?;
     let runs = |id: &NodeId| {
         let node = graph.node(*id);
-        let passing = matches!(node.op, Op::BatchNorm(_) | Op::Activation(_) | Op::Reshape(_) | Op::Requantise);
-        node.domain == HardwareDomain::Trunk && !passing
+        node.domain == HardwareDomain::Trunk && !fusion.is_fused(*id) && !matches!(node.op, Op::Reshape(_))
     };
     Ok(graph.order()?.into_iter().filter(runs).map(|id| layer(graph, id)).collect())
 }
@@ -119,5 +120,44 @@ fn head(graph: &Graph, readers: &[u32], edge: EdgeId) -> Option<NodeId> {
             Op::BatchNorm(_) | Op::Activation(_) | Op::Requantise | Op::Add => edge = *node.inputs.first()?,
             _ => return None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::ParamKind;
+    use crate::op::Conv2d;
+    use crate::tensor::Shape;
+
+    /// Two convolutions whose sum is pooled; the second has codes around a zero point of 3.
+    fn block() -> Graph {
+        let mut g = Graph::new("block", Shape::new(4, 4, 2));
+        let conv = || Op::Conv2d(Conv2d::square(2, 2, 1, 1, 0));
+        let dims = [2, 1, 1, 2];
+        let a = g.add_param("a", &dims, ParamKind::Weight, ParamValue::F32(vec![0.0, 1.0, -2.0, 0.5]));
+        let codes = ParamValue::I8 { codes: vec![0, 3, 0, 3], scales: vec![0.1; 2], zero_points: vec![0, 3] };
+        let b = g.add_param("b", &dims, ParamKind::Weight, codes);
+        let main = g.add_node("main", conv(), &[g.input], &[a]).unwrap();
+        let side = g.add_node("side", conv(), &[g.input], &[b]).unwrap();
+        let sum = g.add_node("sum", Op::Add, &[main, side], &[]).unwrap();
+        g.add_node("mean", Op::Mean, &[sum], &[]).unwrap();
+        g
+    }
+
+    #[test]
+    fn sums_and_pools_go_with_the_main_path() {
+        let fused = fused(&block()).unwrap();
+        let what: Vec<_> = fused.iter().map(|l| (l.name.as_str(), l.adds_operand, l.pooled)).collect();
+        assert_eq!(what, [("main", true, Some([1, 1])), ("side", false, None)]);
+        assert_eq!((fused[0].stored_pixels(), fused[1].stored_pixels()), (1, 16));
+        let all: Vec<String> = of(&block()).unwrap().into_iter().map(|l| l.name).collect();
+        assert_eq!(all, ["main", "side", "sum", "mean"]);
+    }
+
+    #[test]
+    fn zeros_need_no_multiplier() {
+        // Three of the floats; of the codes 0 and 3 around 0, and 0 around 3.
+        assert_eq!(nonzero_weights(&block()), 3 + 2);
     }
 }
