@@ -8,6 +8,7 @@ use std::process::ExitCode;
 mod account;
 mod devices;
 mod eval;
+mod export;
 mod failure;
 mod hw;
 mod import;
@@ -16,6 +17,7 @@ mod output;
 mod progress;
 mod quant_sweep;
 mod run;
+mod scalesim;
 mod train;
 mod values;
 mod verify;
@@ -55,6 +57,8 @@ enum Command {
     Devices(devices::Devices),
     /// Calibrate and freeze a model into our own trunk file.
     Import(import::Import),
+    /// Write a trunk in the form of another tool.
+    Export(export::Export),
     /// Show a model's layers, codes, registers and structure.
     Inspect(inspect::Inspect),
 }
@@ -72,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Hw(c) => c.execute(),
         Command::Devices(c) => c.execute(),
         Command::Import(c) => c.execute(),
+        Command::Export(c) => c.execute(),
         Command::Inspect(c) => c.execute(),
     };
     match done {

@@ -4,10 +4,9 @@
 use super::tap::{Tap, VALUE_BITS};
 use super::timeline::{Dependency, Job, simulate};
 use crate::bus::{Access, LinkCost, LinkModel, transfer};
-use crate::graph::{EdgeId, Graph, GraphError, NodeId, ParamKind};
+use crate::graph::{EdgeId, Graph, GraphError, NodeId};
 use crate::hw::System;
-use crate::hw::timing::{AdapterTiming, AdapterWork, TrunkTiming, TrunkWork};
-use crate::hw::trunk::TrunkKind;
+use crate::hw::timing::{AdapterTiming, AdapterWork, Residency, TrunkTiming, layers};
 use crate::op::Op;
 use crate::price::{Activity, LinkActivity};
 use crate::trunk::Fusion;
@@ -95,8 +94,8 @@ struct Builder<'a> {
     adapter: AdapterTiming,
     link: LinkModel,
     link_unknown: BTreeSet<String>,
-    /// A kind of trunk that has no timing rule of its own is timed as an ideal array.
-    trunk_rule_missing: Option<String>,
+    /// Which weights the trunk need not load.
+    residency: Residency,
     jobs: Vec<Job>,
     resources: Vec<Resource>,
     /// The job that makes an edge, on each side of the bus.
@@ -117,7 +116,7 @@ pub fn time(graph: &Graph, taps: &[Tap], system: &System) -> Result<Timed, Graph
         adapter: AdapterTiming::of(system),
         link: LinkModel::new(&system.link),
         link_unknown: BTreeSet::new(),
-        trunk_rule_missing: rule_missing(system),
+        residency: Residency::new(&system.trunk),
         jobs: vec![],
         resources: vec![],
         made: BTreeMap::new(),
@@ -171,9 +170,13 @@ impl Builder<'_> {
     fn trunk_node(&mut self, id: NodeId) {
         let after = self.after(id, HardwareDomain::Trunk);
         let output = self.graph.node(id).output;
-        let work = trunk_work(self.graph, id);
+        let work = self.residency.place(layers::work(self.graph, id));
         // What is fused is done in passing: no time, and its map goes nowhere.
         let in_passing = self.fusion.is_fused(id) || matches!(self.graph.node(id).op, Op::Reshape(_));
+        if let (true, [only]) = (in_passing, &after[..]) {
+            self.made.insert((output, HardwareDomain::Trunk), only.job);
+            return;
+        }
         let time = (!in_passing).then(|| self.trunk.step(&work));
         let total_ps = time.map_or(0, |t| t.total_ps);
         let engine = if self.streams { id.index() } else { 0 };
@@ -183,7 +186,10 @@ impl Builder<'_> {
         self.sum_of_layers_ps = self.sum_of_layers_ps.saturating_add(total_ps);
         self.activity.trunk_macs += work.macs;
         self.activity.line_buffer_b += line_buffer_b(self.graph, id);
-        self.activity.trunk_dram_b += time.map_or(0, |t| t.dram_b);
+        let time = time.unwrap_or_default();
+        self.activity.trunk_dram_b += time.dram_b;
+        self.activity.trunk_on_chip_read_b += time.sram_read_b;
+        self.activity.trunk_on_chip_write_b += time.sram_write_b;
     }
 
     fn adapter_node(&mut self, id: NodeId) {
@@ -317,38 +323,13 @@ impl Builder<'_> {
         let mut unknown = BTreeSet::new();
         if uses(|r| matches!(r, Resource::Trunk(_))) {
             unknown.extend(self.trunk.unknown().iter().cloned());
-            unknown.extend(self.trunk_rule_missing.clone());
+            unknown.extend(self.residency.unknown.iter().cloned());
         }
         if uses(|r| *r == Resource::Adapter) {
             unknown.extend(self.adapter.unknown().iter().cloned());
         }
         unknown.extend(self.link_unknown.iter().cloned());
         unknown
-    }
-}
-
-fn rule_missing(system: &System) -> Option<String> {
-    let kind = system.trunk.kind;
-    let has_rule = matches!(kind, TrunkKind::FixedWeight | TrunkKind::SimdNpu);
-    (!has_rule).then(|| format!("trunk/{}: timing of kind {kind}, taken as an ideal array", system.trunk.name))
-}
-
-fn weight_elements(graph: &Graph, id: NodeId) -> u64 {
-    let params = graph.node(id).params.iter().map(|&p| graph.param(p));
-    params.filter(|p| p.kind == ParamKind::Weight).map(|p| p.value.len() as u64).sum()
-}
-
-/// What a trunk layer asks for; codes are bytes.
-fn trunk_work(graph: &Graph, id: NodeId) -> TrunkWork {
-    let shapes = graph.input_shapes(id);
-    let output = graph.shape(graph.node(id).output);
-    TrunkWork {
-        macs: graph.macs(id),
-        weight_b: weight_elements(graph, id),
-        input_b: shapes.iter().map(|s| s.elements() as u64).sum(),
-        output_b: output.elements() as u64,
-        input_pixels: shapes.iter().map(|s| s.pixels() as u64).max().unwrap_or(0),
-        output_pixels: output.pixels() as u64,
     }
 }
 

@@ -1,0 +1,163 @@
+//! A graph as the list of its layers, for whoever times or exports it without a schedule.
+//!
+//! [`of`] has one entry per trunk node that an engine runs for itself. [`fused`] draws an addition
+//! and a pooling into the convolution before them, as engines with units behind the multipliers do.
+
+use super::TrunkWork;
+use crate::graph::{EdgeId, Graph, GraphError, NodeId, ParamValue};
+use crate::op::Op;
+use crate::trunk::Fusion;
+use crate::units::HardwareDomain;
+
+/// A layer with its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    pub name: String,
+    pub work: TrunkWork,
+    /// A second map is added to what the layer makes, in passing.
+    pub adds_operand: bool,
+    /// Height and width behind a pooling that is done in passing.
+    pub pooled: Option<[u64; 2]>,
+}
+
+impl Layer {
+    pub fn alone(work: TrunkWork) -> Self {
+        Self { name: String::new(), work, adds_operand: false, pooled: None }
+    }
+
+    /// Pixels of the map that is stored.
+    pub fn stored_pixels(&self) -> u64 {
+        self.pooled.map_or(self.work.window.out_pixels(), |[h, w]| h * w)
+    }
+}
+
+/// The work of a node.
+pub fn work(graph: &Graph, id: NodeId) -> TrunkWork {
+    let node = graph.node(id);
+    TrunkWork::of(&node.op, &graph.input_shapes(id), graph.shape(node.output))
+}
+
+fn layer(graph: &Graph, id: NodeId) -> Layer {
+    Layer { name: graph.node(id).name.clone(), ..Layer::alone(work(graph, id)) }
+}
+
+fn is_weighted(op: &Op) -> bool {
+    matches!(op, Op::Conv2d(_) | Op::Linear(_))
+}
+
+/// The trunk's layers in running order, without what is done in passing.
+pub fn of(graph: &Graph) -> Result<Vec<Layer>, GraphError> {
+    let fusion = Fusion::of(graph)?;
+    let runs = |id: &NodeId| {
+        let node = graph.node(*id);
+        node.domain == HardwareDomain::Trunk && !fusion.is_fused(*id) && !matches!(node.op, Op::Reshape(_))
+    };
+    Ok(graph.order()?.into_iter().filter(runs).map(|id| layer(graph, id)).collect())
+}
+
+/// The trunk's convolutions and linear layers in running order, with what is fused into them.
+pub fn fused(graph: &Graph) -> Result<Vec<Layer>, GraphError> {
+    let order = graph.order()?;
+    let in_trunk = |id: &&NodeId| graph.node(**id).domain == HardwareDomain::Trunk;
+    let weighted: Vec<NodeId> =
+        order.iter().filter(in_trunk).copied().filter(|&id| is_weighted(&graph.node(id).op)).collect();
+    let mut layers: Vec<Layer> = weighted.iter().map(|&id| layer(graph, id)).collect();
+    let readers = readers(graph);
+    for &id in order.iter().filter(in_trunk) {
+        let node = graph.node(id);
+        let head = node.inputs.iter().find_map(|&edge| head(graph, &readers, edge));
+        let Some(at) = head.and_then(|head| weighted.iter().position(|&w| w == head)) else { continue };
+        match node.op {
+            Op::Add => layers[at].adds_operand = true,
+            Op::MaxPool(_) | Op::AvgPool(_) | Op::Mean => {
+                let shape = graph.shape(node.output);
+                layers[at].pooled = Some([shape.h as u64, shape.w as u64]);
+            }
+            _ => {}
+        }
+    }
+    Ok(layers)
+}
+
+/// Weights that are not zero: what a chip with wires for weights has multipliers for. Values that
+/// nobody knows count as not zero.
+pub fn nonzero_weights(graph: &Graph) -> u64 {
+    let trunk = graph.nodes.iter().filter(|n| n.domain == HardwareDomain::Trunk && is_weighted(&n.op));
+    let weights = trunk.filter_map(|n| n.params.first()).map(|&p| &graph.param(p).value);
+    weights.map(nonzero).sum()
+}
+
+fn nonzero(value: &ParamValue) -> u64 {
+    match value {
+        ParamValue::F32(values) => values.iter().filter(|v| **v != 0.0).count() as u64,
+        ParamValue::I8 { codes, zero_points, .. } => {
+            let per_channel = (codes.len() / zero_points.len().max(1)).max(1);
+            let zero_point = |i: usize| zero_points.get(i / per_channel).copied().unwrap_or(0);
+            codes.iter().enumerate().filter(|&(i, &code)| i32::from(code) != zero_point(i)).count() as u64
+        }
+        ParamValue::I32 { codes, .. } => codes.iter().filter(|c| **c != 0).count() as u64,
+        ParamValue::ShapeOnly(len) => *len as u64,
+    }
+}
+
+fn readers(graph: &Graph) -> Vec<u32> {
+    let mut readers = vec![0; graph.edges.len()];
+    for node in &graph.nodes {
+        node.inputs.iter().for_each(|edge| readers[edge.index()] += 1);
+    }
+    readers
+}
+
+/// The convolution whose map, changed only in passing and read by nobody else, is `edge`.
+fn head(graph: &Graph, readers: &[u32], edge: EdgeId) -> Option<NodeId> {
+    let mut edge = edge;
+    loop {
+        let id = graph.edge(edge).producer.filter(|_| readers[edge.index()] == 1)?;
+        let node = graph.node(id);
+        match node.op {
+            _ if is_weighted(&node.op) => return Some(id),
+            // The main path of an addition comes first.
+            Op::BatchNorm(_) | Op::Activation(_) | Op::Requantise | Op::Add => edge = *node.inputs.first()?,
+            _ => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::ParamKind;
+    use crate::op::Conv2d;
+    use crate::tensor::Shape;
+
+    /// Two convolutions whose sum is pooled; the second has codes around a zero point of 3.
+    fn block() -> Graph {
+        let mut g = Graph::new("block", Shape::new(4, 4, 2));
+        let conv = || Op::Conv2d(Conv2d::square(2, 2, 1, 1, 0));
+        let dims = [2, 1, 1, 2];
+        let a = g.add_param("a", &dims, ParamKind::Weight, ParamValue::F32(vec![0.0, 1.0, -2.0, 0.5]));
+        let codes = ParamValue::I8 { codes: vec![0, 3, 0, 3], scales: vec![0.1; 2], zero_points: vec![0, 3] };
+        let b = g.add_param("b", &dims, ParamKind::Weight, codes);
+        let main = g.add_node("main", conv(), &[g.input], &[a]).unwrap();
+        let side = g.add_node("side", conv(), &[g.input], &[b]).unwrap();
+        let sum = g.add_node("sum", Op::Add, &[main, side], &[]).unwrap();
+        g.add_node("mean", Op::Mean, &[sum], &[]).unwrap();
+        g
+    }
+
+    #[test]
+    fn sums_and_pools_go_with_the_main_path() {
+        let fused = fused(&block()).unwrap();
+        let what: Vec<_> = fused.iter().map(|l| (l.name.as_str(), l.adds_operand, l.pooled)).collect();
+        assert_eq!(what, [("main", true, Some([1, 1])), ("side", false, None)]);
+        assert_eq!((fused[0].stored_pixels(), fused[1].stored_pixels()), (1, 16));
+        let all: Vec<String> = of(&block()).unwrap().into_iter().map(|l| l.name).collect();
+        assert_eq!(all, ["main", "side", "sum", "mean"]);
+    }
+
+    #[test]
+    fn zeros_need_no_multiplier() {
+        // Three of the floats; of the codes 0 and 3 around 0, and 0 around 3.
+        assert_eq!(nonzero_weights(&block()), 3 + 2);
+    }
+}
