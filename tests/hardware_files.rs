@@ -49,7 +49,7 @@ fn exercise(model: &Model) {
         Body::Trunk(trunk) => system.trunk = *trunk,
         Body::Adapter(adapter) => system.adapter = *adapter,
         Body::Link(link) => system.link = *link,
-        Body::Memory(_) => return,
+        Body::Memory(_) | Body::Table(_) => return,
         Body::System(whole) => system = *whole,
     }
     let most = u64::from(u32::MAX);
@@ -62,7 +62,7 @@ fn exercise(model: &Model) {
         input_pixels: most,
     };
     let step = TrunkTiming::new(&system.trunk).step(&work);
-    let kernel = AdapterTiming::of(&system).kernel(&AdapterWork { flops: most, bytes: most });
+    let kernel = AdapterTiming::of(&system).kernel(&AdapterWork { flops: most, bytes: most, is_product: true });
     let link = LinkModel::new(&system.link);
     let cost = transfer(&link, most, Access::Read);
     let there =
@@ -244,7 +244,10 @@ fn an_error_names_the_line() {
 #[test]
 fn a_name_that_is_not_known_lists_those_that_are() {
     let error = library::load_system("mainframe").unwrap_err().to_string();
-    assert!(error.contains("mainframe") && error.contains("asic-h200-pcie, edge-nvdla-orin-ucie"), "{error}");
+    assert!(
+        error.contains("mainframe") && error.contains("asic-h200-pcie, asic-rtx4090-pcie, edge-nvdla-orin-ucie"),
+        "{error}"
+    );
     let error = library::load(Kind::Link, "no/such/file.toml").unwrap_err().to_string();
     assert!(error.contains("no/such/file.toml"), "{error}");
     let error = library::load(Kind::Link, shipped(Kind::Trunk, "nvdla-full-16nm").to_str().unwrap()).unwrap_err();

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 mod account;
+mod calibrate;
 mod devices;
 mod failure;
 mod hw;
@@ -14,6 +15,7 @@ mod inspect;
 mod output;
 mod quant_sweep;
 mod run;
+mod validate;
 mod values;
 mod verify;
 
@@ -42,8 +44,12 @@ enum Command {
     QuantSweep(quant_sweep::QuantSweep),
     /// Compare a model with recorded outputs, layer by layer, to the bit.
     Verify(verify::Verify),
+    /// Compare the hardware models with what was published.
+    Validate(validate::Validate),
     /// List, show or check hardware models.
     Hw(hw::Hw),
+    /// Measure an adapter device of this machine into a hardware model file.
+    Calibrate(calibrate::Calibrate),
     /// List the adapter devices of this machine.
     Devices(devices::Devices),
     /// Calibrate and freeze a model into our own trunk file.
@@ -60,7 +66,9 @@ pub fn main() -> ExitCode {
         Command::Account(c) => c.execute(),
         Command::QuantSweep(c) => c.execute(),
         Command::Verify(c) => c.execute(),
+        Command::Validate(c) => c.execute(),
         Command::Hw(c) => c.execute(),
+        Command::Calibrate(c) => c.execute(),
         Command::Devices(c) => c.execute(),
         Command::Import(c) => c.execute(),
         Command::Inspect(c) => c.execute(),

@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Aligned text.
+    #[value(alias = "text")]
     Table,
     /// Markdown.
+    #[value(alias = "markdown")]
     Md,
     /// One line per report, nested keys joined by dots, without the list of taps.
     Csv,
@@ -102,7 +104,7 @@ fn is_stream(path: &Path) -> bool {
 }
 
 /// Finds out before the work whether its result can be written.
-fn check(path: &Path) -> Result<(), Failure> {
+pub(super) fn check(path: &Path) -> Result<(), Failure> {
     if is_stream(path) {
         return Ok(());
     }
@@ -111,7 +113,7 @@ fn check(path: &Path) -> Result<(), Failure> {
 }
 
 /// Writes a file under another name beside it and renames it when it is complete.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     if is_stream(path) {
         return std::fs::write(path, bytes).map_err(|e| fault(path, e));
     }

@@ -3,10 +3,12 @@
 //! It prints nothing and knows no command line.
 
 pub mod account;
+pub mod calibrate;
 pub mod events;
 pub mod input;
 pub mod quant_sweep;
 pub mod run;
 pub mod trunk;
 pub mod trunk_file;
+pub mod validate;
 pub mod verify;

@@ -223,7 +223,8 @@ impl Builder<'_> {
             let turn_ps = if self.link.half_duplex() { self.link.turnaround_ps() } else { 0 };
             let stream_ps = cost.stream_ps.saturating_add(turn_ps);
             // Codes on one side, four bytes an element on the other; nothing where values cross.
-            let convert = AdapterWork { flops: 2 * tap.elements, bytes: tap.bytes + 4 * tap.elements };
+            let convert =
+                AdapterWork { flops: 2 * tap.elements, bytes: tap.bytes + 4 * tap.elements, is_product: false };
             let convert_ps = if tap.bits == VALUE_BITS { 0 } else { self.kernel_ps(&convert) };
             let done = |job| vec![Dependency { job, streaming: false }];
             match tap.direction {
@@ -358,7 +359,11 @@ fn adapter_work(graph: &Graph, id: NodeId) -> AdapterWork {
     let inputs: u64 = graph.input_shapes(id).iter().map(|s| s.elements() as u64).sum();
     let params: u64 = graph.node(id).params.iter().map(|&p| graph.param(p).value.len() as u64).sum();
     let macs = graph.macs(id);
-    AdapterWork { flops: if macs > 0 { 2 * macs } else { inputs }, bytes: 4 * (inputs + params + output) }
+    AdapterWork {
+        flops: if macs > 0 { 2 * macs } else { inputs },
+        bytes: 4 * (inputs + params + output),
+        is_product: macs > 0,
+    }
 }
 
 /// Rows that a sliding window must keep: (k - 1) · W · C_in codes of a byte.

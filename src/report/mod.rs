@@ -5,3 +5,4 @@ pub mod quant_sweep;
 pub mod render;
 pub mod run;
 pub mod silicon;
+pub mod validation;
