@@ -8,6 +8,7 @@ pub mod events;
 pub mod input;
 pub mod quant_sweep;
 pub mod run;
+pub mod trace;
 pub mod trunk;
 pub mod trunk_file;
 pub mod validate;

@@ -24,7 +24,10 @@ pub fn points(title: &str, points: &[Point]) -> Section {
     }
     let count = |v: Verdict| points.iter().filter(|p| p.verdict == v).count();
     let (within, beyond, open) = (count(Verdict::Within), count(Verdict::Beyond), count(Verdict::NoRule));
-    section.note(format!("{} points: {within} within their tolerance, {beyond} beyond, {open} that nothing here computes", points.len()));
+    section.note(format!(
+        "{} points: {within} within their tolerance, {beyond} beyond, {open} that nothing here computes",
+        points.len()
+    ));
     section
 }
 
@@ -63,7 +66,8 @@ mod tests {
 
     #[test]
     fn numbers_have_four_digits() {
-        let table = [(53.01, "53.01"), (0.44, "0.44"), (20031.0, "20031"), (1234.56, "1235"), (0.000123456, "0.0001235")];
+        let table =
+            [(53.01, "53.01"), (0.44, "0.44"), (20031.0, "20031"), (1234.56, "1235"), (0.000123456, "0.0001235")];
         for (x, text) in table {
             assert_eq!(number(x), text);
         }
