@@ -7,8 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use trunkline::bus::{Access, LinkModel, transfer};
 use trunkline::hw::check::{check, check_model, mac_pj};
-use trunkline::hw::timing::{AdapterTiming, AdapterWork, TrunkTiming, TrunkWork};
-use trunkline::hw::{Body, HwError, Kind, Model, library};
+use trunkline::hw::timing::{
+    AdapterTiming, AdapterWork, LayerKind, Residency, StepTime, TrunkTiming, TrunkWork, Window,
+};
+use trunkline::hw::{Body, HwError, Kind, Model, Trunk, library};
 use trunkline::price::{Activity, LinkActivity, price};
 
 fn models() -> PathBuf {
@@ -53,15 +55,7 @@ fn exercise(model: &Model) {
         Body::System(whole) => system = *whole,
     }
     let most = u64::from(u32::MAX);
-    let work = TrunkWork {
-        macs: most,
-        weight_b: most,
-        input_b: most,
-        output_b: most,
-        output_pixels: most,
-        input_pixels: most,
-    };
-    let step = TrunkTiming::new(&system.trunk).step(&work);
+    let step = exercise_trunk(&system.trunk);
     let kernel = AdapterTiming::of(&system).kernel(&AdapterWork { flops: most, bytes: most, is_product: true });
     let link = LinkModel::new(&system.link);
     let cost = transfer(&link, most, Access::Read);
@@ -88,6 +82,33 @@ fn exercise(model: &Model) {
     assert!(
         total.lo.is_finite() && total.hi.is_finite() && 0.0 <= total.lo && total.lo <= total.v && total.v <= total.hi
     );
+}
+
+/// Times the largest layer of every kind, and one of which only counts are known.
+fn exercise_trunk(trunk: &Trunk) -> StepTime {
+    let most = u64::from(u32::MAX);
+    let timing = TrunkTiming::new(trunk);
+    let large = 1 << 26;
+    for kind in [LayerKind::Conv, LayerKind::Depthwise, LayerKind::Linear, LayerKind::Pool, LayerKind::Elementwise] {
+        for groups in [0, 1, 3, large] {
+            let side = Window { in_h: large, in_w: large, in_c: large, out_h: large, ..Window::default() };
+            let window = Window { out_w: large, out_c: large, kernel: [large; 2], stride: [1; 2], groups, ..side };
+            let work = Residency::new(trunk).place(TrunkWork::of_window(kind, window));
+            let step = timing.step(&work);
+            assert!(step.total_ps >= step.compute_ps && step.utilisation_frac <= 1.0, "{step:?}");
+            timing.step(&TrunkWork { window: Window::default(), ..work });
+        }
+    }
+    timing.step(&TrunkWork {
+        macs: most,
+        element_ops: most,
+        weight_b: most,
+        input_b: most,
+        output_b: most,
+        output_pixels: most,
+        input_pixels: most,
+        ..TrunkWork::default()
+    })
 }
 
 #[test]

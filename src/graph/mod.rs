@@ -95,6 +95,8 @@ pub enum ParamValue {
         codes: Vec<i32>,
         scales: Vec<f32>,
     },
+    /// So many values that nobody knows: the network can be counted and timed, not executed.
+    ShapeOnly(usize),
 }
 
 impl ParamValue {
@@ -103,13 +105,15 @@ impl ParamValue {
             ParamValue::F32(v) => v.len(),
             ParamValue::I8 { codes, .. } => codes.len(),
             ParamValue::I32 { codes, .. } => codes.len(),
+            ParamValue::ShapeOnly(len) => *len,
         }
     }
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The real values; codes are dequantised, the first dimension being the output channel.
+    /// The real values; codes are dequantised, the first dimension being the output channel. Zeros
+    /// stand for values that nobody knows.
     pub fn to_f32(&self) -> Vec<f32> {
         match self {
             ParamValue::F32(v) => v.clone(),
@@ -129,6 +133,7 @@ impl ParamValue {
                 .enumerate()
                 .map(|(i, &q)| (f64::from(q) * f64::from(scales[if scales.len() == 1 { 0 } else { i }])) as f32)
                 .collect(),
+            ParamValue::ShapeOnly(len) => vec![0.0; *len],
         }
     }
 }

@@ -107,14 +107,11 @@ fn trunk_notes(trunk: &Trunk) -> Vec<String> {
             ));
         }
     }
-    if !matches!(trunk.kind, TrunkKind::FixedWeight | TrunkKind::SimdNpu) {
+    if matches!(trunk.kind, TrunkKind::Cim | TrunkKind::RomCim) {
         notes.push(format!(
             "a {} trunk is timed as an ideal array of multipliers: its times are lower bounds",
             trunk.kind
         ));
-    }
-    if trunk.compute.resident_weight_b.is_given() {
-        notes.push("resident_weight_b is shown but does not yet shorten loading".into());
     }
     notes
 }

@@ -84,6 +84,8 @@ memory_section!(
         word_bits: Option<u32>,
         /// Whether maps stay here from one layer to the next; otherwise they go off the chip.
         holds_activations: Option<bool>,
+        /// Half of it is filled while the array works on the other half.
+        double_buffered: Option<bool>,
         /// A memory file whose figures hold where this level gives none.
         #[serde(rename = "ref")]
         reference: Option<String>,

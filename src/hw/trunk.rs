@@ -6,6 +6,9 @@ use super::memory::{MemoryKind, MemoryLevel, check_levels, check_node};
 use super::reader::ModelFile;
 use super::schema::{CostRule, Kind, RoundsAt, Validation, words};
 use super::source::Source;
+use super::timing::nvdla::Compat;
+use super::timing::shared::{LAYER_KINDS, misspelt};
+use super::timing::systolic::{Dataflow, FoldMode};
 use crate::quant::Profile;
 use std::collections::BTreeMap;
 
@@ -50,6 +53,10 @@ section!(
             cols: Figure,
             atomic_c: Figure,
             atomic_k: Figure,
+            pixel_parallel: Figure,
+            processors: Figure,
+            peak_tops: Figure,
+            vector_ops_per_cycle: Figure,
             winograd_3x3_s1_gain: Figure,
             mac_pj: Figure,
             mac_energy_fj_per_bit2: Figure,
@@ -62,6 +69,14 @@ section!(
             pixels_per_cycle: Option<u32>,
             layers_pipelined: Option<bool>,
             cost_rule: Option<CostRule>,
+            /// Of a systolic array: the operand that stays in it.
+            dataflow: Option<Dataflow>,
+            /// Of a systolic array: how folds follow each other.
+            fold_mode: Option<FoldMode>,
+            /// Of a convolution engine: 3x3 convolutions of stride 1 take Winograd's form.
+            winograd: Option<bool>,
+            /// A published model to reproduce, quirks included.
+            compat: Option<Compat>,
         }
     }
 );
@@ -164,6 +179,16 @@ impl Trunk {
         self.memory.values().find(|level| level.holds_activations == Some(true))
     }
 
+    /// The level that operands pass through on their way to the array: the largest that holds no maps
+    /// from layer to layer, register files aside.
+    pub fn buffer(&self) -> Option<&MemoryLevel> {
+        let buffers = self.memory.values().filter(|level| {
+            matches!(level.kind, Some(MemoryKind::Sram | MemoryKind::Edram)) && level.holds_activations != Some(true)
+        });
+        let capacity = |level: &MemoryLevel| level.capacity_b.value().unwrap_or(0.0);
+        buffers.reduce(|best, level| if capacity(level) > capacity(best) { level } else { best })
+    }
+
     /// The level that on-chip traffic is charged to: where activations stay, or else the largest.
     pub fn on_chip(&self) -> Option<&MemoryLevel> {
         if let Some(level) = self.activation_store() {
@@ -247,6 +272,14 @@ impl Trunk {
         }
         if compute.pixels_per_cycle == Some(0) {
             return Err(source.wrong("compute.pixels_per_cycle", "it is 0", "at least 1"));
+        }
+        if let Some(key) = misspelt(&compute.utilisation_by_layer_kind) {
+            let right = format!("one of {}", LAYER_KINDS.join(", "));
+            return Err(source.wrong(
+                &format!("compute.utilisation_by_layer_kind.{key}"),
+                "no layer kind has this name",
+                right,
+            ));
         }
         let array = [&compute.mac_units, &compute.rows, &compute.cols];
         if self.kind != TrunkKind::FixedWeight && !array.iter().any(|figure| figure.is_given()) {

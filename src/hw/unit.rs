@@ -50,6 +50,9 @@ const NAMED: &[(&str, Rule)] = &[
     ("cols", whole("", 1.0, 1e5)),
     ("atomic_c", whole("", 1.0, 1e6)),
     ("atomic_k", whole("", 1.0, 1e6)),
+    ("pixel_parallel", whole("", 1.0, 1e6)),
+    ("processors", whole("", 1.0, 1e6)),
+    ("vector_ops_per_cycle", rule("op/cycle", 1e-6, 1e9)),
     ("bytes_per_cycle", rule("B/cycle", 1e-3, 1e9)),
     ("min_cycles_per_layer", whole("cycles", 0.0, 1e9)),
 ];

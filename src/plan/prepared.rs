@@ -3,8 +3,8 @@
 
 use super::tap::{Tap, VALUE_BITS};
 use crate::graph::gradient::Gradients;
-use crate::graph::{EdgeId, Graph, GraphError, NodeId, ParamKind};
-use crate::hw::timing::{AdapterWork, TrunkWork};
+use crate::graph::{EdgeId, Graph, GraphError, NodeId};
+use crate::hw::timing::{AdapterWork, TrunkWork, layers};
 use crate::op::Op;
 use crate::trunk::Fusion;
 use crate::units::{Direction, HardwareDomain, Phase};
@@ -116,7 +116,7 @@ impl<'a> Builder<'a> {
             (true, [before]) => *before,
             (true, _) => self.task(&node.name, Phase::Forward, Work::Nothing { engine: Some(id.index()) }, after),
             (false, _) => {
-                let work = Work::Trunk { work: trunk_work(self.graph, id), engine: id.index() };
+                let work = Work::Trunk { work: layers::work(self.graph, id), engine: id.index() };
                 self.task(&node.name, Phase::Forward, work, after)
             }
         };
@@ -205,7 +205,7 @@ impl<'a> Builder<'a> {
     fn gradient_work(&self, gradients: &Gradients, id: NodeId) -> Work {
         let macs = gradients.macs(self.graph, id);
         if side(self.graph, id) == HardwareDomain::Trunk {
-            let forward = trunk_work(self.graph, id);
+            let forward = layers::work(self.graph, id);
             let work = TrunkWork {
                 macs,
                 input_b: forward.output_b,
@@ -246,25 +246,6 @@ fn side(graph: &Graph, id: NodeId) -> HardwareDomain {
     match graph.node(id).domain {
         HardwareDomain::Adapter => HardwareDomain::Adapter,
         _ => HardwareDomain::Trunk,
-    }
-}
-
-fn weight_elements(graph: &Graph, id: NodeId) -> u64 {
-    let params = graph.node(id).params.iter().map(|&p| graph.param(p));
-    params.filter(|p| p.kind == ParamKind::Weight).map(|p| p.value.len() as u64).sum()
-}
-
-/// What a trunk layer asks for; codes are bytes.
-fn trunk_work(graph: &Graph, id: NodeId) -> TrunkWork {
-    let shapes = graph.input_shapes(id);
-    let output = graph.shape(graph.node(id).output);
-    TrunkWork {
-        macs: graph.macs(id),
-        weight_b: weight_elements(graph, id),
-        input_b: shapes.iter().map(|s| s.elements() as u64).sum(),
-        output_b: output.elements() as u64,
-        input_pixels: shapes.iter().map(|s| s.pixels() as u64).max().unwrap_or(0),
-        output_pixels: output.pixels() as u64,
     }
 }
 

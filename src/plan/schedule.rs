@@ -10,11 +10,10 @@ use super::tap::Tap;
 use super::timeline::{Dependency, Job, Resource, Schedule, Timeline};
 use crate::bus::{Access, LinkCost, LinkModel, transfer};
 use crate::graph::{Graph, GraphError};
-use crate::hw::timing::{AdapterTiming, AdapterWork, TrunkTiming};
-use crate::hw::trunk::TrunkKind;
+use crate::hw::timing::{AdapterTiming, AdapterWork, Residency, TrunkTiming, TrunkWork};
 use crate::hw::{Overlap, System};
 use crate::price::{Activity, LinkActivity};
-use crate::units::Direction;
+use crate::units::{Direction, Phase};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -136,8 +135,9 @@ struct Costing {
     streams: bool,
     adapter: AdapterTiming,
     link: LinkModel,
-    /// A kind of trunk that has no timing rule of its own is timed as an ideal array.
-    trunk_rule_missing: Option<String>,
+    /// Which weights the trunk need not load, and what of a layer's they are.
+    residency: Residency,
+    resident_b: BTreeMap<usize, u64>,
     images: u64,
     places: Vec<Place>,
     /// Where an engine of the trunk is among the places.
@@ -156,7 +156,8 @@ impl Costing {
             streams: system.trunk.layers_pipelined(),
             adapter: AdapterTiming::of(system),
             link: LinkModel::new(&system.link),
-            trunk_rule_missing: rule_missing(system),
+            residency: Residency::new(&system.trunk),
+            resident_b: BTreeMap::new(),
             images,
             places: vec![],
             engines: vec![],
@@ -198,12 +199,15 @@ impl Costing {
             |resource: usize, busy_ps: u64, latency_ps: u64| Job { resource, busy_ps, latency_ps, ..Job::default() };
         match task.work {
             Work::Trunk { work, engine } => {
+                let work = self.resident(work, engine, task.phase);
                 let time = self.trunk.step(&work);
                 let busy_ps = time.total_ps.saturating_mul(self.images);
                 self.longest_layer_ps = self.longest_layer_ps.max(time.total_ps);
                 self.sum_of_layers_ps = self.sum_of_layers_ps.saturating_add(time.total_ps);
                 self.activity.trunk_macs += work.macs;
                 self.activity.trunk_dram_b += time.dram_b;
+                self.activity.trunk_on_chip_read_b += time.sram_read_b;
+                self.activity.trunk_on_chip_write_b += time.sram_write_b;
                 on(self.engine(engine), busy_ps, 0)
             }
             Work::Kernel { work, answers } => {
@@ -216,6 +220,16 @@ impl Costing {
             Work::Nothing { engine: None } => on(self.place(Place::Adapter), 0, 0),
             Work::Transfer { direction, payload_b } => self.transfer(direction, payload_b),
         }
+    }
+
+    /// A layer's weights get their share of the room once, on the way forward.
+    fn resident(&mut self, work: TrunkWork, engine: usize, phase: Phase) -> TrunkWork {
+        if phase == Phase::Forward {
+            let work = self.residency.place(work);
+            self.resident_b.insert(engine, work.resident_weight_b);
+            return work;
+        }
+        TrunkWork { resident_weight_b: self.resident_b.get(&engine).copied().unwrap_or(0), ..work }
     }
 
     /// A kernel with its launch; counts what it does for one image.
@@ -305,7 +319,7 @@ impl Costing {
         let mut unknown = BTreeSet::new();
         if uses(|p| matches!(p, Place::Trunk(_))) {
             unknown.extend(self.trunk.unknown().iter().cloned());
-            unknown.extend(self.trunk_rule_missing.clone());
+            unknown.extend(self.residency.unknown.iter().cloned());
         }
         if uses(|p| *p == Place::Adapter) {
             unknown.extend(self.adapter.unknown().iter().cloned());
@@ -387,12 +401,6 @@ fn count(one: &mut DirectionUse, payload_b: u64, cost: &LinkCost) {
     one.wire_bytes += cost.wire_b;
     one.transactions += cost.transactions;
     one.busy_ps += cost.stream_ps;
-}
-
-fn rule_missing(system: &System) -> Option<String> {
-    let kind = system.trunk.kind;
-    let has_rule = matches!(kind, TrunkKind::FixedWeight | TrunkKind::SimdNpu);
-    (!has_rule).then(|| format!("trunk/{}: timing of kind {kind}, taken as an ideal array", system.trunk.name))
 }
 
 fn link_activity(used: &DirectionUse) -> LinkActivity {

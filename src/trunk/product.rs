@@ -164,7 +164,13 @@ pub(super) fn weights_of(
         ParamValue::I32 { .. } => {
             Err(TrunkError::node(node, format!("weight '{}' must be f32 values or int8 codes, is int32", param.name)))
         }
+        ParamValue::ShapeOnly(_) => Err(shape_only(node, param)),
     }
+}
+
+/// Nothing can be executed with values that nobody knows.
+fn shape_only(node: &Node, param: &Param) -> TrunkError {
+    TrunkError::node(node, format!("'{}' has a shape and no values: the network can only be accounted", param.name))
 }
 
 /// The bias at `node` in units of its accumulators, or nothing.
@@ -196,6 +202,7 @@ pub(super) fn bias_of(
         ParamValue::I8 { .. } => {
             Err(TrunkError::node(node, format!("bias '{}' must be f32 values or int32 codes, is int8", param.name)))
         }
+        ParamValue::ShapeOnly(_) => Err(shape_only(node, param)),
     }
 }
 

@@ -106,6 +106,8 @@ impl TrunkFile {
                 ParamValue::F32(_) => Form::F32,
                 ParamValue::I8 { .. } => Form::Int8,
                 ParamValue::I32 { .. } => Form::Int32,
+                // Never prepared, so never written.
+                ParamValue::ShapeOnly(_) => Form::F32,
             };
             ParamRecord { name: param.name.clone(), kind: param.kind, form }
         };
@@ -129,7 +131,7 @@ impl TrunkFile {
                 let (name, dims) = (&param.name, &param.dims);
                 match &param.value {
                     ParamValue::F32(values) => made.f32s("values", name, dims, values),
-                    ParamValue::I8 { .. } => {}
+                    ParamValue::I8 { .. } | ParamValue::ShapeOnly(_) => {}
                     ParamValue::I32 { codes, scales } => {
                         made.i32s("values", name, dims, codes);
                         made.f32s("scales", name, &[scales.len()], scales);
