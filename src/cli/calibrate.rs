@@ -31,7 +31,7 @@ impl Calibrate {
         let text = found.to_toml(&name);
         let report = check_text(&self.out.display().to_string(), &text)?;
         output::write_whole(&self.out, text.as_bytes())?;
-        eprintln!("measured {} into {} ({} figures)", found.device.name, self.out.display(), report.known_figures);
-        Ok(())
+        let (name, out) = (&found.device.name, self.out.display());
+        output::print(&format!("measured {name} into {out}: {} figures\n", report.known_figures))
     }
 }

@@ -37,6 +37,15 @@ pub fn list() -> Vec<Entry> {
     Kind::ALL.iter().copied().flat_map(of).collect()
 }
 
+/// The widths that a carried link comes in beside its file's own: `NAME-x4`.
+pub fn widths(entry: &Entry) -> Vec<u32> {
+    let link = (entry.kind == Kind::Link).then(|| load(entry.kind, entry.name));
+    match link.and_then(Result::ok).map(|model| model.body) {
+        Some(Body::Link(link)) => link.phy.lane_counts,
+        _ => Vec::new(),
+    }
+}
+
 /// Reads one model of a known kind.
 pub fn load(kind: Kind, name_or_path: &str) -> Result<Model, HwError> {
     open(&find_source(kind, name_or_path)?, Some(kind))

@@ -203,6 +203,11 @@ fn lend_level(table: &Table, node_nm: f64, name: &str, level: &mut MemoryLevel) 
     if !priced && !level.write_pj_per_bit.is_given() && !level.write_pj_per_access.is_given() {
         take(&mut level.write_pj_per_bit, table, &key("write_pj_per_bit"), of(SramFigure::Write, per_bit));
     }
+    if !level.area_um2_per_bit.is_given() {
+        // mm² over all bits.
+        let area = of(SramFigure::Area, 1e6 / (capacity_b * 8.0));
+        take(&mut level.area_um2_per_bit, table, &key("area_um2_per_bit"), area);
+    }
     if !priced && !level.leakage_mw.is_given() {
         take(&mut level.leakage_mw, table, &key("leakage_mw"), of(SramFigure::Leakage, 1.0));
     }

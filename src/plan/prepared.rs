@@ -19,8 +19,6 @@ pub enum Work {
     Kernel { work: AdapterWork, answers: bool },
     /// The program waits for the device, which has nothing left to do.
     Answer,
-    /// What was done in passing by another task, or moves nothing.
-    Nothing { engine: Option<usize> },
     /// A tap.
     Transfer { direction: Direction, payload_b: u64 },
 }
@@ -50,8 +48,9 @@ struct Builder<'a> {
     graph: &'a Graph,
     fusion: Fusion,
     prepared: Prepared,
-    /// The task that makes an edge, on each side of the bus.
-    made: BTreeMap<(EdgeId, HardwareDomain), usize>,
+    /// The tasks that make an edge, on each side of the bus: several where it is made of their results
+    /// in passing.
+    made: BTreeMap<(EdgeId, HardwareDomain), Vec<usize>>,
 }
 
 impl Prepared {
@@ -84,8 +83,8 @@ impl<'a> Builder<'a> {
             b.tap_of(graph.node(id).output, &forward);
         }
         // The program learns that the device is done with the last map.
-        if let Some(&made) = b.made.get(&(graph.output, HardwareDomain::Adapter)) {
-            b.task("logits", Phase::Forward, Work::Answer, vec![made]);
+        if let Some(made) = b.made.get(&(graph.output, HardwareDomain::Adapter)).cloned() {
+            b.task("logits", Phase::Forward, Work::Answer, made);
         }
         Ok(b)
     }
@@ -103,7 +102,8 @@ impl<'a> Builder<'a> {
 
     /// What makes a node's inputs on its own side.
     fn after(&self, id: NodeId, domain: HardwareDomain) -> Vec<usize> {
-        self.graph.node(id).inputs.iter().filter_map(|&e| self.made.get(&(e, domain)).copied()).collect()
+        let inputs = self.graph.node(id).inputs.iter();
+        inputs.filter_map(|&e| self.made.get(&(e, domain))).flatten().copied().collect()
     }
 
     fn trunk_node(&mut self, id: NodeId) {
@@ -112,13 +112,11 @@ impl<'a> Builder<'a> {
         self.prepared.line_buffer_b += line_buffer_b(self.graph, id);
         // What is fused is done in passing: no time, and its map goes nowhere.
         let in_passing = self.fusion.is_fused(id) || matches!(node.op, Op::Reshape(_));
-        let made = match (in_passing, &after[..]) {
-            (true, [before]) => *before,
-            (true, _) => self.task(&node.name, Phase::Forward, Work::Nothing { engine: Some(id.index()) }, after),
-            (false, _) => {
-                let work = Work::Trunk { work: layers::work(self.graph, id), engine: id.index() };
-                self.task(&node.name, Phase::Forward, work, after)
-            }
+        let made = if in_passing {
+            after
+        } else {
+            let work = Work::Trunk { work: layers::work(self.graph, id), engine: id.index() };
+            vec![self.task(&node.name, Phase::Forward, work, after)]
         };
         self.made.insert((node.output, HardwareDomain::Trunk), made);
     }
@@ -127,13 +125,11 @@ impl<'a> Builder<'a> {
         let after = self.after(id, HardwareDomain::Adapter);
         let node = self.graph.node(id);
         let moves_nothing = matches!(node.op, Op::Reshape(_) | Op::Requantise);
-        let made = match (moves_nothing, &after[..]) {
-            (true, [before]) => *before,
-            (true, _) => self.task(&node.name, Phase::Forward, Work::Nothing { engine: None }, after),
-            (false, _) => {
-                let work = Work::Kernel { work: adapter_work(self.graph, id), answers: false };
-                self.task(&node.name, Phase::Forward, work, after)
-            }
+        let made = if moves_nothing {
+            after
+        } else {
+            let work = Work::Kernel { work: adapter_work(self.graph, id), answers: false };
+            vec![self.task(&node.name, Phase::Forward, work, after)]
         };
         self.made.insert((node.output, HardwareDomain::Adapter), made);
     }
@@ -145,9 +141,9 @@ impl<'a> Builder<'a> {
                 Direction::TapOut => (HardwareDomain::Trunk, HardwareDomain::Adapter),
                 Direction::TapIn => (HardwareDomain::Adapter, HardwareDomain::Trunk),
             };
-            let after = self.made.get(&(edge, from)).map_or(vec![], |&made| vec![made]);
+            let after = self.made.get(&(edge, from)).cloned().unwrap_or_default();
             let there = self.cross(tap, after);
-            self.made.insert((edge, to), there);
+            self.made.insert((edge, to), vec![there]);
         }
     }
 
@@ -183,26 +179,29 @@ impl<'a> Builder<'a> {
         let work = AdapterWork { flops: 4 * elements, bytes: 8 * elements, is_product: false };
         let loss = Work::Kernel { work, answers: false };
         let loss = self.task("loss", Phase::Backward, loss, logits.into_iter().collect());
-        let mut done: BTreeMap<NodeId, usize> = BTreeMap::new();
+        let mut done: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
         for &id in gradients.nodes() {
             let node = graph.node(id);
             let mut after = if node.output == graph.output { vec![loss] } else { vec![] };
             let readers = graph.node_ids().filter(|&r| graph.node(r).inputs.contains(&node.output));
             let readers = readers.filter(|&r| side(graph, r) == side(graph, id));
-            after.extend(readers.filter_map(|r| done.get(&r).copied()));
+            after.extend(readers.filter_map(|r| done.get(&r)).flatten());
             for tap in taps.iter().filter(|t| t.crossing.as_ref().is_some_and(|c| c.edge == node.output)) {
                 let consumers = tap.crossing.iter().flat_map(|c| &c.consumers);
-                let errors: Vec<usize> = consumers.filter_map(|n| done.get(n).copied()).collect();
+                let errors: Vec<usize> = consumers.filter_map(|n| done.get(n)).flatten().copied().collect();
                 after.push(self.cross(tap, errors));
             }
-            let work = self.gradient_work(gradients, id);
-            done.insert(id, self.task(&format!("{}.gradient", node.name), Phase::Backward, work, after));
+            let made = match self.gradient_work(gradients, id) {
+                Some(work) => vec![self.task(&format!("{}.gradient", node.name), Phase::Backward, work, after)],
+                None => after,
+            };
+            done.insert(id, made);
         }
     }
 
     /// A layer's backward pass takes what its forward pass takes, once for its map and once for its
-    /// weights; what is no product reads and writes twice as much.
-    fn gradient_work(&self, gradients: &Gradients, id: NodeId) -> Work {
+    /// weights; what is no product reads and writes twice as much. None of what is done in passing.
+    fn gradient_work(&self, gradients: &Gradients, id: NodeId) -> Option<Work> {
         let macs = gradients.macs(self.graph, id);
         if side(self.graph, id) == HardwareDomain::Trunk {
             let forward = layers::work(self.graph, id);
@@ -215,13 +214,12 @@ impl<'a> Builder<'a> {
                 ..forward
             };
             let in_passing = self.fusion.is_fused(id) || matches!(self.graph.node(id).op, Op::Reshape(_));
-            let engine = id.index();
-            return if in_passing { Work::Nothing { engine: Some(engine) } } else { Work::Trunk { work, engine } };
+            return (!in_passing).then_some(Work::Trunk { work, engine: id.index() });
         }
         let forward = adapter_work(self.graph, id);
         let times = (2 * macs).checked_div(forward.flops).unwrap_or(1).max(1);
         let work = AdapterWork { flops: forward.flops * times, bytes: 2 * forward.bytes, ..forward };
-        Work::Kernel { work, answers: false }
+        Some(Work::Kernel { work, answers: false })
     }
 
     /// The optimiser on the adapter device, and the registers that a step loads.

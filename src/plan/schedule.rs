@@ -216,8 +216,6 @@ impl Costing {
                 on(self.place(Place::Adapter), busy_ps, latency_ps)
             }
             Work::Answer => on(self.place(Place::Adapter), 0, self.adapter.round_trip_ps()),
-            Work::Nothing { engine: Some(engine) } => on(self.engine(engine), 0, 0),
-            Work::Nothing { engine: None } => on(self.place(Place::Adapter), 0, 0),
             Work::Transfer { direction, payload_b } => self.transfer(direction, payload_b),
         }
     }
@@ -246,7 +244,10 @@ impl Costing {
     /// One transfer for each image of the micro-batch, one after the other.
     fn transfer(&mut self, direction: Direction, payload_b: u64) -> Job {
         let cost = transfer(&self.link, payload_b, Access::Write);
-        self.link_unknown.extend(cost.unknown.iter().cloned());
+        // All transfers of a link lack the same figures.
+        if cost.unknown.len() > self.link_unknown.len() {
+            self.link_unknown.extend(cost.unknown.iter().cloned());
+        }
         let (place, one) = match direction {
             Direction::TapOut => (Place::TapOut, &mut self.use_.tap_out),
             Direction::TapIn => (Place::TapIn, &mut self.use_.tap_in),

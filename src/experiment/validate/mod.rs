@@ -10,6 +10,7 @@ mod limits;
 mod links;
 mod sheet;
 mod tables;
+mod trunks;
 
 pub use limits::NOT_MODELLED;
 
@@ -88,6 +89,8 @@ type Ours = fn(&Body, &Validation) -> Option<f64>;
 const RULES: &[(Kind, &str, Ours)] = &[
     (Kind::Link, "gb_per_s", links::gb_per_s),
     (Kind::Link, "gbit_per_s", links::gbit_per_s),
+    (Kind::Trunk, "fps", trunks::fps),
+    (Kind::Trunk, "latency_ms", trunks::latency_ms),
     (Kind::Adapter, "gemm_fp32_tflop_per_s", adapters::gemm_fp32),
 ];
 
