@@ -1053,3 +1053,51 @@ fn schemes_that_have_no_place_are_told_and_left_out() {
     assert_eq!(rows.as_array().unwrap().len(), 2);
     trunkline(&["account", "--trunk", &model, "--scheme", "parallel"]).refused(2, &["parallel", "ad01_int8"]);
 }
+
+/// A SCALE-Sim topology on an array: all forms, flags before the configuration, refusals.
+#[test]
+fn scalesim_reports_layers_under_its_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_string()
+    };
+    let topology = file("net.csv", "Layer name,H,W,R,S,C,K,stride,\nsquare,8,4,1,1,32,32,1,\none,1,1,1,1,1,1,1,\n");
+    let config = "[architecture_presets]\nArrayHeight: 8\nArrayWidth: 32\nDataflow: ws\n";
+    let config = file("array.cfg", config);
+    let base = ["hw", "scalesim", "--topology", &topology];
+    let with = |more: &[&str]| trunkline(&[&base[..], more].concat());
+    let array = ["--rows", "8", "--cols", "32", "--dataflow", "os"];
+    let json = with(&[&array[..], &["--format", "json"]].concat()).json();
+    assert_eq!(json["layers"][0]["Total Cycles"], 279);
+    assert_eq!(json["layers"].as_array().unwrap().len(), 2);
+    assert_eq!(json["total_cycles_reported"], 279 + 38);
+    let csv = with(&["--config", &config, "--format", "csv"]).done();
+    assert!(csv.starts_with("LayerID,Layer name,Total Cycles,Stall Cycles,Overall Util %"), "{csv}");
+    assert!(csv.contains("0,square,311,0,"), "{csv}");
+    let drained = with(&["--config", &config, "--dataflow", "os", "--mode", "drain", "--format", "json"]).json();
+    assert_eq!(drained["layers"][0]["Total Cycles"], 4 * (32 + 2 * 8 + 32 - 2));
+    assert!(with(&array).done().contains("total cycles reported: 317"));
+    assert_eq!(with(&[]).code, 2);
+    assert_eq!(with(&["--rows", "0", "--cols", "1", "--dataflow", "os"]).code, 2);
+    assert_eq!(with(&["--rows", "1", "--cols", "1", "--dataflow", "rs"]).code, 2);
+    let wrong = file("wrong.csv", "h\na,1,1,3,3,1,1,1,\n");
+    let wrong = ["hw", "scalesim", "--topology", &wrong, "--rows", "1", "--cols", "1", "--dataflow", "os"];
+    trunkline(&wrong).refused(1, &["wrong.csv:2", "filter of 3x3"]);
+}
+
+/// What is exported is read back as the same work.
+#[test]
+fn a_trunk_is_exported_for_scalesim() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("resnet8.csv");
+    let path = path.to_str().unwrap();
+    let ran = trunkline(&["export", "scalesim", "--trunk", "resnet8", "--out", path]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{}", ran.stderr);
+    let array = ["--rows", "16", "--cols", "16", "--dataflow", "ws", "--format", "json"];
+    let json = trunkline(&[&["hw", "scalesim", "--topology", path][..], &array].concat()).json();
+    let macs: u64 = json["layers"].as_array().unwrap().iter().map(|l| l["MACs"].as_u64().unwrap()).sum();
+    assert_eq!(macs, 12_501_632);
+    trunkline(&["export", "scalesim", "--trunk", "resnet9"]).refused(2, &["resnet9"]);
+}

@@ -1,11 +1,13 @@
 //! The zoo's networks have the parameters, work and structure that the literature prints.
 
+use trunkline::experiment::trunk::{Trunk, Wanted};
 use trunkline::graph::structure::Structure;
 use trunkline::graph::{Graph, ParamKind};
-use trunkline::model::zoo::{NETWORKS, ZooSpec};
+use trunkline::model::zoo::{NETWORKS, SHAPES, ZooSpec};
 use trunkline::op::Op;
 use trunkline::plan::macs::{self, MacRule};
 use trunkline::scheme::{self, Request, SCHEMES, SchemeSpec};
+use trunkline::tensor::Tensor;
 
 fn build(name: &str, classes: usize) -> Graph {
     let graph = ZooSpec::parse(name, None, Some(classes), 0).unwrap().build().unwrap();
@@ -42,6 +44,26 @@ fn imagenet_forms_have_torchvisions_counts() {
         assert_eq!(params(&graph), (total, without_classifier), "{name}");
         assert_eq!(macs::count(&graph, MacRule::Conv).total, work, "{name}");
     }
+}
+
+/// Counts that are printed everywhere; AlexNet's with its groups and without normalisation.
+#[test]
+fn networks_of_shape_only_have_their_published_counts() {
+    for (name, total, work) in [
+        ("vgg16", 138_357_544, 15_470_264_320),
+        ("vgg19", 143_667_240, 19_632_062_464),
+        ("alexnet", 60_965_224, 724_406_816),
+        ("resnet50-v1", 25_557_032, 3_857_973_248),
+    ] {
+        let graph = build(name, 1000);
+        assert_eq!((params(&graph).0, macs::count(&graph, MacRule::Conv).total), (total, work), "{name}");
+        assert!(SHAPES.iter().any(|n| n.name == name) && !NETWORKS.iter().any(|n| n.name == name));
+    }
+    let mut vgg = Trunk::open("vgg16:input=32", Wanted::default()).unwrap();
+    assert_eq!(vgg.graph.shape(vgg.graph.output).elements(), 1000);
+    let shape = vgg.graph.shape(vgg.graph.input);
+    let error = vgg.calibrate(&Tensor::zeros(1, shape)).unwrap_err().to_string();
+    assert!(error.contains("'vgg16'") && error.contains("not executed"), "{error}");
 }
 
 /// PAPER_TABLES section 6. Without the classifier means without both linear layers; MACs are those of

@@ -80,7 +80,7 @@ fn blames_flags(error: &(dyn Error + 'static)) -> bool {
     if let Some(error) = error.downcast_ref::<TrunkError>() {
         return match error {
             TrunkError::Zoo(e) => blames_flags(e),
-            TrunkError::Unknown { .. } | TrunkError::FixedInput { .. } => true,
+            TrunkError::Unknown { .. } | TrunkError::FixedInput { .. } | TrunkError::ShapeOnly { .. } => true,
             _ => false,
         };
     }

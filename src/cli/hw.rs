@@ -1,7 +1,8 @@
-//! `trunkline hw list|show|check`.
+//! `trunkline hw list|show|check|scalesim`.
 
 use super::Failure;
 use super::output::Output;
+use super::scalesim::Scalesim;
 use crate::hw::check::check;
 use crate::hw::library;
 use crate::report::render::Section;
@@ -23,6 +24,8 @@ enum Command {
     Show(Show),
     /// Whether a file is a sound hardware model, and what it does not know
     Check(Check),
+    /// A SCALE-Sim topology on a systolic array: cycles, utilisation and SRAM accesses by layer
+    Scalesim(Scalesim),
 }
 
 #[derive(Args)]
@@ -54,6 +57,7 @@ impl Hw {
             Command::List(c) => c.execute(),
             Command::Show(c) => c.execute(),
             Command::Check(c) => c.execute(),
+            Command::Scalesim(c) => c.execute(),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 mod account;
 mod calibrate;
 mod devices;
+mod export;
 mod failure;
 mod hw;
 mod import;
@@ -15,6 +16,7 @@ mod inspect;
 mod output;
 mod quant_sweep;
 mod run;
+mod scalesim;
 mod validate;
 mod values;
 mod verify;
@@ -54,6 +56,8 @@ enum Command {
     Devices(devices::Devices),
     /// Calibrate and freeze a model into our own trunk file.
     Import(import::Import),
+    /// Write a trunk in the form of another tool.
+    Export(export::Export),
     /// Show a model's layers, codes, registers and structure.
     Inspect(inspect::Inspect),
 }
@@ -71,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Calibrate(c) => c.execute(),
         Command::Devices(c) => c.execute(),
         Command::Import(c) => c.execute(),
+        Command::Export(c) => c.execute(),
         Command::Inspect(c) => c.execute(),
     };
     match done {

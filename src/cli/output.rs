@@ -46,10 +46,15 @@ impl Output {
             Format::Csv => render::csv(rows)?,
             Format::Json => serde_json::to_string_pretty(json)? + "\n",
         };
-        match &self.out {
-            Some(path) => write_whole(path, text.as_bytes()),
-            None => print(&text),
-        }
+        write_text(self.out.as_deref(), &text)
+    }
+}
+
+/// Writes a finished text to a file, or prints it.
+pub fn write_text(out: Option<&Path>, text: &str) -> Result<(), Failure> {
+    match out {
+        Some(path) => write_whole(path, text.as_bytes()),
+        None => print(text),
     }
 }
 

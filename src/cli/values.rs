@@ -33,6 +33,11 @@ pub fn seed(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("should be a whole number from 0 to {}", u64::MAX))
 }
 
+/// A side of an array of multipliers.
+pub fn side(text: &str) -> Result<u64, String> {
+    text.parse().ok().filter(|n| (1..=1 << 16).contains(n)).ok_or_else(|| "should be 1 to 65536".into())
+}
+
 fn whole(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "should be a whole number, such as 8".into())
 }
@@ -85,7 +90,7 @@ fn listed(first: &str, entries: impl IntoIterator<Item = (String, String)>) -> S
 }
 
 pub fn trunk_help() -> String {
-    let networks = zoo::NETWORKS.iter().map(|n| {
+    let networks = zoo::NETWORKS.iter().chain(zoo::SHAPES).map(|n| {
         let name = format!("{}[:width=W,classes=K,input=H]", n.name);
         (name, format!("{}, input {} unless told otherwise", n.about, n.default_input))
     });

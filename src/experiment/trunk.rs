@@ -4,7 +4,7 @@
 
 use super::input::{NORMALISATIONS, Preprocess};
 use crate::graph::structure::Structure;
-use crate::graph::{Graph, GraphError};
+use crate::graph::{Graph, GraphError, ParamValue};
 use crate::model::trunk_file::{Calibrated, Provenance, TrunkFile};
 use crate::model::zoo::{self, ZooError, ZooSpec};
 use crate::model::{ModelError, onnx, tflite};
@@ -39,6 +39,8 @@ pub enum TrunkError {
          take the float model, or ask quant-sweep"
     )]
     Widths { trunk: String, profile: String, has: u8, wants: u8 },
+    #[error("trunk '{trunk}' has shapes and no weights: it can be accounted, timed and exported, not executed")]
+    ShapeOnly { trunk: String },
     #[error(
         "trunk '{file}': its input is {has}; --input {asked} is for networks of the zoo, which can be built for any size"
     )]
@@ -86,7 +88,7 @@ impl Trunk {
             }
             trunk
         } else {
-            let known = zoo::NETWORKS.iter().map(|n| n.name).collect::<Vec<_>>().join(", ");
+            let known = zoo::NETWORKS.iter().chain(zoo::SHAPES).map(|n| n.name).collect::<Vec<_>>().join(", ");
             return Err(TrunkError::Unknown { spec: spec.into(), known });
         };
         trunk.with_classes(wanted.classes, wanted.seed)
@@ -148,7 +150,11 @@ impl Trunk {
 
     fn from_zoo(spec: &ZooSpec) -> Result<Self, TrunkError> {
         let graph = spec.build()?;
-        let notes = vec![format!("weights are random (seed {}): accuracy is chance until they are trained", spec.seed)];
+        let notes = vec![if zoo::is_shape_only(&spec.name) {
+            "the network has shapes and no weights: it serves to validate hardware models".into()
+        } else {
+            format!("weights are random (seed {}): accuracy is chance until they are trained", spec.seed)
+        }];
         let mut name = spec.name.clone();
         if spec.width != 1.0 {
             name += &format!(":width={}", spec.width);
@@ -204,6 +210,9 @@ impl Trunk {
 
     /// The same, and remembers what the images are.
     pub fn calibrate_from(&mut self, images: &Tensor<f32>, data: &str, seed: u64) -> Result<(), TrunkError> {
+        if self.graph.params.iter().any(|p| matches!(p.value, ParamValue::ShapeOnly(_))) {
+            return Err(TrunkError::ShapeOnly { trunk: self.name.clone() });
+        }
         quantise::calibrate(&mut self.graph, images, self.calibration, self.profile.maps())?;
         let (data, method) = (data.to_string(), self.calibration.to_string());
         self.provenance.calibration = Some(Calibrated { data, images: images.batch, seed, method });

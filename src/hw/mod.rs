@@ -22,6 +22,7 @@ pub mod memory;
 mod model;
 mod place;
 mod reader;
+pub mod scalesim;
 mod schema;
 mod sheet;
 mod source;

@@ -91,12 +91,22 @@ const RULES: &[(Kind, &str, Ours)] = &[
     (Kind::Link, "gbit_per_s", links::gbit_per_s),
     (Kind::Trunk, "fps", trunks::fps),
     (Kind::Trunk, "latency_ms", trunks::latency_ms),
+    (Kind::Trunk, "conv_processing_ms", trunks::conv_processing_ms),
+    (Kind::Trunk, "roofline_tops", trunks::roofline_tops),
     (Kind::Adapter, "gemm_fp32_tflop_per_s", adapters::gemm_fp32),
 ];
 
 /// Tables of the shared material: one line each.
-const TABLES: &[fn(&Path) -> Result<Vec<Point>, ValidateError>] =
-    &[links::pcie_bench, links::astra, links::coral, adapters::gemm_table, tables::cacti];
+const TABLES: &[fn(&Path) -> Result<Vec<Point>, ValidateError>] = &[
+    links::pcie_bench,
+    links::astra,
+    links::coral,
+    adapters::gemm_table,
+    tables::cacti,
+    trunks::nvdla_sheet,
+    trunks::eyeriss,
+    trunks::tpu_v1,
+];
 
 #[derive(Debug, Error)]
 pub enum ValidateError {

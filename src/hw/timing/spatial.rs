@@ -75,8 +75,8 @@ impl Pes {
         let row = w.kernel[1].max(1);
         let q = (self.input_words / row).clamp(1, channels.max(1));
         let p = (self.filter_words / mul(&[row, q])).min(self.psum_words).clamp(1, filters.max(1));
-        // The largest divisor-friendly count below the limit: filters come in powers of two.
-        (if p >= filters { p } else { 1 << p.ilog2() }, q)
+        // Layers have filters in powers of two: others would leave a rest in the last pass.
+        (1 << p.ilog2(), q)
     }
 
     /// Reads and writes of the global buffer, and passes over the array; `spare` sets beyond the

@@ -53,7 +53,7 @@ impl Stores {
         Self {
             dram_ps_per_b,
             sram_ps_per_b,
-            stays_b: trunk.activation_store().and_then(|level| level.capacity_b.value()).unwrap_or(0.0) as u64,
+            stays_b: trunk.activation_store().map_or(0, |level| stays_b(level, unknown)),
             tile_b: trunk.buffer().and_then(tile_b),
             activation_word_b: word_b(trunk.activation_bits()),
             weight_word_b: word_b(trunk.weight_bits()),
@@ -81,8 +81,10 @@ impl Stores {
             return once;
         }
         let least_input_b = mul(&[window.least_input_b(), self.activation_word_b]);
-        let groups = window.out_c.div_ceil(group.max(1));
-        let least_weight_b = work.weight_b.saturating_mul(self.weight_word_b).div_ceil(groups);
+        // The filters that are worked on at once; more filters never make this less.
+        let at_once = group.clamp(1, window.out_c);
+        let filter_b = mul(&[work.weight_b, self.weight_word_b]).div_ceil(window.out_c);
+        let least_weight_b = mul(&[filter_b, at_once]);
         tiled(Tiles { input_b, weight_b, least_input_b, least_weight_b, tile_b })
     }
 }
@@ -111,6 +113,11 @@ pub fn tiled(t: Tiles) -> u64 {
     let input_again = t.input_b.saturating_mul(parts(t.weight_b, t.least_input_b, t.least_weight_b));
     let weight_again = t.weight_b.saturating_mul(parts(t.input_b, t.least_weight_b, t.least_input_b));
     input_again.saturating_add(t.weight_b).min(weight_again.saturating_add(t.input_b))
+}
+
+/// A store of unknown size is named, and takes whatever comes: no time is made up.
+fn stays_b(level: &MemoryLevel, unknown: &mut BTreeSet<String>) -> u64 {
+    note(&level.capacity_b, unknown).map_or(u64::MAX, |capacity| capacity as u64)
 }
 
 fn achieved(level: &MemoryLevel) -> f64 {

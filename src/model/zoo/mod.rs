@@ -1,7 +1,8 @@
 //! Built-in networks with seeded weights, written `NAME[:width=W,classes=C,input=H]`.
 //!
 //! One file per network and one line in [`NETWORKS`]. Weights are random (He, fan out), batch
-//! norm is the identity: a zoo network has the right shapes and counts and knows nothing.
+//! norm is the identity: a zoo network has the right shapes and counts and knows nothing. Those of
+//! [`SHAPES`] have not even weights.
 
 use crate::graph::{EdgeId, Graph, GraphError, ParamId, ParamKind, ParamValue};
 use crate::op::{Activation, BatchNorm, Conv2d, Linear, Op};
@@ -9,13 +10,16 @@ use crate::seed;
 use crate::tensor::Shape;
 use thiserror::Error;
 
+mod alexnet;
 mod mobilenetv3_large;
 mod residual;
 mod resnet18;
 mod resnet26;
 mod resnet34;
 mod resnet50;
+mod resnet50_v1;
 mod resnet8;
+mod vgg;
 
 /// What to build.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +51,13 @@ pub const NETWORKS: &[Network] = &[
     mobilenetv3_large::NETWORK,
 ];
 
+/// Networks of shape only: no weights, for validating hardware models against what was published of
+/// them. They are counted and timed like others, and not executed.
+pub const SHAPES: &[Network] = &[alexnet::NETWORK, vgg::VGG16, vgg::VGG19, resnet50_v1::NETWORK];
+
+/// Classes of ImageNet, which the networks of shape only were made for.
+const IMAGENET_CLASSES: usize = 1000;
+
 #[derive(Debug, Error)]
 pub enum ZooError {
     #[error("no network '{name}' in the zoo; there are {known}")]
@@ -65,7 +76,12 @@ const MAX_WEIGHTS: usize = 1 << 28;
 
 /// The zoo's network of that name.
 pub fn find(name: &str) -> Option<&'static Network> {
-    NETWORKS.iter().find(|n| n.name == name)
+    NETWORKS.iter().chain(SHAPES).find(|n| n.name == name)
+}
+
+/// Whether that network has shapes and no weights.
+pub fn is_shape_only(name: &str) -> bool {
+    SHAPES.iter().any(|n| n.name == name)
 }
 
 impl ZooSpec {
@@ -76,7 +92,7 @@ impl ZooSpec {
         let mut spec = Self {
             name: name.into(),
             input: input.unwrap_or(network.default_input),
-            classes: classes.unwrap_or(10),
+            classes: classes.unwrap_or(if is_shape_only(name) { IMAGENET_CLASSES } else { 10 }),
             width: 1.0,
             seed,
         };
@@ -112,14 +128,15 @@ impl ZooSpec {
     pub fn build(&self) -> Result<Graph, ZooError> {
         let network = find(&self.name).ok_or_else(|| ZooError::Unknown { name: self.name.clone(), known: known() })?;
         let graph = Graph::new(&self.name, Shape::new(self.input, self.input, 3));
-        let mut builder = Builder { at: graph.input, graph, spec: self, weights: 0 };
+        let mut builder =
+            Builder { at: graph.input, graph, spec: self, weights: 0, shape_only: is_shape_only(&self.name) };
         (network.build)(&mut builder).map_err(|source| ZooError::Shape { spec: self.name.clone(), source })?;
         Ok(builder.graph)
     }
 }
 
 fn known() -> String {
-    NETWORKS.iter().map(|n| n.name).collect::<Vec<_>>().join(", ")
+    NETWORKS.iter().chain(SHAPES).map(|n| n.name).collect::<Vec<_>>().join(", ")
 }
 
 /// Appends layers to a graph, initialising their weights; `at` is where the next layer reads.
@@ -129,6 +146,7 @@ struct Builder<'a> {
     spec: &'a ZooSpec,
     /// Drawn so far.
     weights: usize,
+    shape_only: bool,
 }
 
 impl Builder<'_> {
@@ -163,14 +181,22 @@ impl Builder<'_> {
         let fan_out = conv.kernel[0] * conv.kernel[1] * conv.out_c / conv.groups;
         let sigma = (2.0 / fan_out as f64).sqrt();
         let key = format!("{name}.weight");
-        let values = seed::normal(self.spec.seed, &key, conv.weights(), sigma);
+        let values = self.draw(&key, conv.weights(), sigma);
         let dims = [conv.out_c, conv.kernel[0], conv.kernel[1], conv.in_c / conv.groups];
-        let mut params = vec![self.graph.add_param(&key, &dims, ParamKind::Weight, ParamValue::F32(values))];
+        let mut params = vec![self.graph.add_param(&key, &dims, ParamKind::Weight, values)];
         if biased {
             params.push(self.zero_bias(name, conv.out_c));
         }
         self.at = self.graph.add_node(name, Op::Conv2d(conv), &[self.at], &params)?;
         Ok(self.at)
+    }
+
+    /// Random weights, or none for a network of shape only.
+    fn draw(&self, key: &str, weights: usize, sigma: f64) -> ParamValue {
+        if self.shape_only {
+            return ParamValue::ShapeOnly(weights);
+        }
+        ParamValue::F32(seed::normal(self.spec.seed, key, weights, sigma))
     }
 
     fn zero_bias(&mut self, name: &str, outputs: usize) -> ParamId {
@@ -205,9 +231,9 @@ impl Builder<'_> {
         self.reserve(name, linear.inputs.saturating_mul(linear.outputs))?;
         let sigma = 1.0 / (linear.inputs as f64).sqrt();
         let key = format!("{name}.weight");
-        let values = seed::normal(self.spec.seed, &key, linear.inputs * linear.outputs, sigma);
+        let values = self.draw(&key, linear.inputs * linear.outputs, sigma);
         let dims = [linear.outputs, linear.inputs];
-        let weight = self.graph.add_param(&key, &dims, ParamKind::Weight, ParamValue::F32(values));
+        let weight = self.graph.add_param(&key, &dims, ParamKind::Weight, values);
         let bias = self.zero_bias(name, outputs);
         self.at = self.graph.add_node(name, Op::Linear(linear), &[self.at], &[weight, bias])?;
         Ok(self.at)

@@ -25,17 +25,27 @@ pub fn basic(b: &mut Builder, name: &str, planes: usize, stride: usize) -> Resul
 
 /// 1×1, 3×3 and 1×1 convolutions; the 3×3 one has the stride.
 pub fn bottleneck(b: &mut Builder, name: &str, planes: usize, stride: usize) -> Result<(), GraphError> {
+    three(b, name, planes, [1, stride])
+}
+
+/// The same as first published: the first 1×1 convolution has the stride.
+pub fn bottleneck_v1(b: &mut Builder, name: &str, planes: usize, stride: usize) -> Result<(), GraphError> {
+    three(b, name, planes, [stride, 1])
+}
+
+/// A bottleneck with the strides of its first two convolutions.
+fn three(b: &mut Builder, name: &str, planes: usize, strides: [usize; 2]) -> Result<(), GraphError> {
     let (planes, out) = (b.width(planes), b.width(EXPANSION * planes));
     let entry = b.at;
-    b.conv(&format!("{name}c1"), planes, 1, 1)?;
+    b.conv(&format!("{name}c1"), planes, 1, strides[0])?;
     b.batch_norm(&format!("{name}c1.bn"))?;
     b.relu(&format!("{name}c1.relu"))?;
-    b.conv(&format!("{name}c2"), planes, 3, stride)?;
+    b.conv(&format!("{name}c2"), planes, 3, strides[1])?;
     b.batch_norm(&format!("{name}c2.bn"))?;
     b.relu(&format!("{name}c2.relu"))?;
     b.conv(&format!("{name}c3"), out, 1, 1)?;
     b.batch_norm(&format!("{name}c3.bn"))?;
-    join(b, name, entry, stride)
+    join(b, name, entry, strides[0] * strides[1])
 }
 
 /// Adds the shortcut, a 1×1 convolution where the block changes its map's shape, and the ReLU.

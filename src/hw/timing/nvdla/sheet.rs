@@ -1,5 +1,8 @@
 //! NVDLA's published performance sheet (`NVDLA_OpenSource_Performance.xlsx`, ResNet-50): its
 //! arithmetic with its quirks, each with the reason why the plain model differs.
+//!
+//! One more is in its shapes and not in its arithmetic: the row Res2a_branch2a has the 256 input
+//! channels of the second block, where the network has 64.
 
 use super::{Counts, Engine};
 use crate::hw::timing::layers::Layer;
