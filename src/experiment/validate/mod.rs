@@ -92,7 +92,6 @@ const RULES: &[(Kind, &str, Ours)] = &[
     (Kind::Trunk, "fps", trunks::fps),
     (Kind::Trunk, "latency_ms", trunks::latency_ms),
     (Kind::Trunk, "conv_processing_ms", trunks::conv_processing_ms),
-    (Kind::Trunk, "roofline_tops", trunks::roofline_tops),
     (Kind::Adapter, "gemm_fp32_tflop_per_s", adapters::gemm_fp32),
 ];
 

@@ -101,10 +101,6 @@ fn product_tops(trunk: &Trunk, rows: u64) -> Option<f64> {
     (total_ps > 0).then(|| 2.0 * work.macs as f64 / total_ps as f64)
 }
 
-pub fn roofline_tops(body: &Body, _point: &Validation) -> Option<f64> {
-    product_tops(trunk(body)?, 1 << 20)
-}
-
 /// The sums of NVDLA's sheet by its own columns: 20 GB/s, 10 GB/s, 10 GB/s with 4 MB of SRAM.
 pub fn nvdla_sheet(folder: &Path) -> Result<Vec<Point>, ValidateError> {
     let sheet_ = Sheet::read(&folder.join("hardware/validation/nvdla_full_resnet50_layers.csv"))?;
