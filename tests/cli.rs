@@ -190,9 +190,21 @@ fn help_is_there_for_every_command_and_names_what_there_is() {
     }
     let all = trunkline(&["--help"]).done();
     assert!(
-        ["run", "account", "verify", "hw", "devices", "inspect", "import", "quant-sweep", "Exit codes"]
-            .iter()
-            .all(|c| all.contains(c))
+        [
+            "run",
+            "account",
+            "verify",
+            "hw",
+            "devices",
+            "inspect",
+            "import",
+            "quant-sweep",
+            "calibrate",
+            "validate",
+            "Exit codes"
+        ]
+        .iter()
+        .all(|c| all.contains(c))
     );
     let run = trunkline(&["run", "--help"]).done();
     assert!(SCHEMES.iter().all(|s| run.contains(s)), "{run}");
@@ -425,6 +437,36 @@ fn verify_and_the_lists_have_json_of_their_own() {
     let inspected = trunkline(&["inspect", "resnet26", "--format", "json"]).json();
     assert_eq!(inspected["stages"].as_array().unwrap().len(), 3);
     assert_eq!(inspected["layers"].as_array().unwrap().iter().filter(|l| l["op"] == "conv2d").count(), 25);
+}
+
+#[test]
+fn a_timeline_is_written_for_one_scheme_in_two_forms() {
+    let scratch = Scratch::new();
+    let (json, vcd) = (scratch.path("t.json"), scratch.path("t.vcd"));
+    let account = |path: &str| vec!["account", "--trunk", "resnet8", "--scheme", "parallel", "--trace", path].join(" ");
+    for path in [&json, &vcd] {
+        trunkline(&account(path).split(' ').collect::<Vec<_>>()).done();
+    }
+    let trace: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+    assert!(trace["traceEvents"].as_array().unwrap().iter().any(|e| e["ph"] == "X"));
+    assert!(fs::read_to_string(&vcd).unwrap().contains("$enddefinitions"));
+    let all = ["account", "--scheme", "all", "--trace", &json];
+    trunkline(&all).refused(2, &["one scheme"]);
+    let other = scratch.path("t.txt");
+    trunkline(&account(&other).split(' ').collect::<Vec<_>>()).refused(2, &[".json", ".vcd"]);
+}
+
+#[test]
+fn a_device_is_measured_into_a_model_that_checks_and_a_model_is_held_to_what_was_published() {
+    let scratch = Scratch::new();
+    let out = scratch.path("here.toml");
+    assert!(trunkline(&["calibrate", "--device", "cpu", "--out", &out]).done().contains("figures"));
+    trunkline(&["hw", "check", &out]).done();
+    trunkline(&["calibrate", "--device", "null", "--out", &out]).refused(1, &["nothing to measure"]);
+    trunkline(&["calibrate", "--device", "no-such", "--out", &out]).refused(2, &["no-such"]);
+    let found = trunkline(&["validate", "--carried", "--format", "csv"]);
+    assert!(found.code == 0 || found.code == 3, "{}", found.stderr);
+    assert!(found.stdout.contains("link/pcie-gen3-x8"), "{}", found.stdout);
 }
 
 // ---- wrong flags: exit 2 --------------------------------------------------------------------------

@@ -7,28 +7,22 @@
 //! latency       = setup + software submit + staging copy + (posted write | read round trip)
 //! ```
 //!
-//! Times are those of the figures' values. An unknown figure contributes nothing and is named. It
-//! does not model what lies outside the link (host work before and after), nor a device that is
+//! Times are those of the figures' values. An unknown figure contributes nothing and is named. With
+//! `compat = "astra-sim"` a stream takes whole nanoseconds, cut off, as ASTRA-sim's network has
+//! them. It does not model what lies outside the link (host work before and after), nor a device that is
 //! slower than its link except by `min_ns_per_transaction`.
 
 use super::split::split;
 use crate::hw::timing::{LONGEST_PS, ceil_ps};
-use crate::hw::{Duplex, Figure, Link};
+use crate::hw::{Access, Compat, Duplex, Figure, Link, Overlap};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Who drives a transfer, seen from the side that the data leaves or enters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Access {
-    /// The holder of the data sends it and goes on.
-    Write,
-    /// The wanter of the data asks for it and waits.
-    Read,
-}
-
 /// What one transfer costs on a free link.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkCost {
+    /// What arrives: the pieces' sizes together.
+    pub payload_b: u64,
     pub transactions: u64,
     /// Bytes on the wire in the direction of the data, headers and padding included.
     pub wire_b: u64,
@@ -36,6 +30,9 @@ pub struct LinkCost {
     pub request_wire_b: u64,
     /// How long the link is taken.
     pub stream_ps: u64,
+    /// How long read requests take the other direction; 0 where both share the wires, whose time
+    /// has it already.
+    pub request_ps: u64,
     /// How long the first byte takes beside that.
     pub latency_ps: u64,
     pub total_ps: u64,
@@ -63,9 +60,13 @@ pub struct LinkModel {
     read_round_trip_ns: f64,
     turnaround_ps: u64,
     half_duplex: bool,
+    overlap: Overlap,
+    compat: Option<Compat>,
     unknown_write: Arc<BTreeSet<String>>,
     unknown_read: Arc<BTreeSet<String>>,
 }
+
+const GIB: f64 = (1u64 << 30) as f64;
 
 /// Collects the names of unknown figures while a model is made.
 #[derive(Default)]
@@ -117,19 +118,26 @@ impl LinkModel {
             read_round_trip_ns: read.needed(&l.read_round_trip_ns).unwrap_or(0.0),
             turnaround_ps: turnaround_ps(link, &mut both),
             half_duplex: link.duplex() == Duplex::Half,
+            overlap: link.overlap(),
+            compat: link.compat,
             unknown_write: both.with(write),
             unknown_read: both.with(read),
         }
     }
 
     /// Whether both directions share the wires: then every change of direction costs
-    /// [`turnaround_ps`](Self::turnaround_ps), which the schedule charges.
+    /// [`turnaround_ps`](Self::turnaround_ps), which whoever keeps the schedule charges.
     pub fn half_duplex(&self) -> bool {
         self.half_duplex
     }
 
     pub fn turnaround_ps(&self) -> u64 {
         self.turnaround_ps
+    }
+
+    /// How far its transfers run beside each other and beside computing.
+    pub fn overlap(&self) -> Overlap {
+        self.overlap
     }
 
     fn time(&self, transactions: u64, wire_b: u128, request_b: u128, access: Access) -> f64 {
@@ -160,6 +168,9 @@ fn ps_per_b(link: &Link, notes: &mut Notes) -> f64 {
         let (clock_mhz, clocks_per_b) = (notes.needed(&phy.clock_mhz), notes.needed(&phy.clocks_per_b));
         return clock_mhz.zip(clocks_per_b).map_or(0.0, |(mhz, clocks)| clocks * 1e6 / mhz);
     }
+    if phy.bandwidth_gib_per_s.is_given() {
+        return notes.needed(&phy.bandwidth_gib_per_s).map_or(0.0, |gib_per_s| 1e12 / (gib_per_s * GIB));
+    }
     let (lanes, gtps) = (notes.needed(&phy.lanes), notes.needed(&phy.lane_rate_gtps));
     let encoding = match (notes.optional(&phy.encoding_num), notes.optional(&phy.encoding_den)) {
         (Some(num), Some(den)) => num / den,
@@ -184,38 +195,41 @@ pub fn transfer(link: &LinkModel, payload_b: u64, access: Access) -> LinkCost {
         Access::Read => (link.header_read_b, link.header_request_b, link.read_round_trip_ns, &link.unknown_read),
     };
     if payload_b == 0 {
-        let unknown = Arc::default();
-        return LinkCost {
-            transactions: 0,
-            wire_b: 0,
-            request_wire_b: 0,
-            stream_ps: 0,
-            latency_ps: 0,
-            total_ps: 0,
-            unknown,
-        };
+        return LinkCost::default();
     }
-    let (mut transactions, mut wire_b) = (0u64, 0u128);
+    let (mut arrives_b, mut transactions, mut wire_b) = (0u64, 0u64, 0u128);
     for piece in split(payload_b, link.max_payload_b, link.boundary_b) {
         let beat_b = u128::from(link.beat_b);
         let wrapped = (u128::from(piece.size_b) + u128::from(header_b)).div_ceil(beat_b) * beat_b;
+        arrives_b += piece.count * piece.size_b;
         transactions += piece.count;
         wire_b += u128::from(piece.count) * wrapped.max(u128::from(link.min_wire_b));
     }
     let request_b = u128::from(transactions) * u128::from(request_header_b);
-    let stream_ps = ceil_ps(link.time(transactions, wire_b, request_b, access));
-    let staging_ps = payload_b as f64 * link.staging_ps_per_b;
-    let latency_ps = ceil_ps((link.fixed_ns + answer_ns) * 1e3 + staging_ps);
+    let stream_ps = link.time(transactions, wire_b, request_b, access);
+    let latency_ps = (link.fixed_ns + answer_ns) * 1e3 + payload_b as f64 * link.staging_ps_per_b;
+    let (stream_ps, total_ps) = match link.compat {
+        None => (ceil_ps(stream_ps), ceil_ps(stream_ps).saturating_add(ceil_ps(latency_ps))),
+        Some(Compat::Astra) => (whole_ns(stream_ps), whole_ns(stream_ps + latency_ps)),
+    };
+    let request_ps = if link.half_duplex { 0.0 } else { request_b as f64 * link.ps_per_b };
     let whole = |bytes: u128| u64::try_from(bytes).unwrap_or(u64::MAX);
     LinkCost {
+        payload_b: arrives_b,
         transactions,
         wire_b: whole(wire_b),
         request_wire_b: whole(request_b),
         stream_ps,
-        latency_ps,
-        total_ps: (stream_ps + latency_ps).min(LONGEST_PS),
+        request_ps: ceil_ps(request_ps),
+        latency_ps: total_ps - stream_ps,
+        total_ps: total_ps.min(LONGEST_PS),
         unknown: unknown.clone(),
     }
+}
+
+/// Whole nanoseconds, cut off; a transfer of less takes none of the link's time.
+fn whole_ns(ps: f64) -> u64 {
+    ((ps / 1e3) as u64).saturating_mul(1000).min(LONGEST_PS)
 }
 
 #[cfg(test)]
@@ -310,6 +324,7 @@ mod tests {
             prop_assert!(less.wire_b <= more.wire_b && less.request_wire_b <= more.request_wire_b);
             prop_assert!(less.stream_ps <= more.stream_ps && less.total_ps <= more.total_ps);
             prop_assert!(more.wire_b >= a);
+            prop_assert_eq!(less.payload_b, a, "what goes in comes out");
         }
 
         #[test]

@@ -1,12 +1,13 @@
 //! `trunkline account`: counting without executing, and the papers' tables.
 
 use super::Failure;
-use super::output::{Format, Output};
+use super::output::{self, Format, Output};
 use super::values;
 use crate::experiment::account::{Account as Row, AccountError, account};
+use crate::experiment::trace::trace;
 use crate::experiment::training_account::training_account;
 use crate::experiment::trunk::{Trunk, Wanted};
-use crate::hw::library;
+use crate::hw::{System, library};
 use crate::plan::macs::MacRule;
 use crate::quant::Profile;
 use crate::quant::error_code::GradFormat;
@@ -14,9 +15,11 @@ use crate::report;
 use crate::report::paper::{Match, Table, aswani_table3, nettailor, nettailor_table3, rebuffi_table1};
 use crate::report::render::Section;
 use crate::report::run::{account_sections, accounts};
+use crate::report::trace::{perfetto, vcd};
 use crate::scheme::{self, BatchNormMode, Request, SchemeError, SchemeSpec, Sites};
 use clap::{Args, ValueEnum};
 use serde_json::json;
+use std::path::{Path, PathBuf};
 
 /// The tables that can be recomputed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -75,12 +78,19 @@ pub struct Account {
     /// Recompute a paper's table instead, under the paper's own conventions
     #[arg(long, value_enum, value_name = "TABLE", conflicts_with_all = NOT_WITH_PAPER)]
     paper: Option<Paper>,
+    /// Write the timeline of one scheme: .json for Perfetto, .vcd for what the bus carries
+    #[arg(long, value_name = "FILE.json|FILE.vcd")]
+    trace: Option<PathBuf>,
+    /// Images in flight in the timeline
+    #[arg(long, value_name = "N", default_value = "1", value_parser = values::count, requires = "trace")]
+    trace_images: usize,
     #[command(flatten)]
     output: Output,
 }
 
 /// A paper's table has its own trunk and conventions.
-const NOT_WITH_PAPER: [&str; 11] = [
+const NOT_WITH_PAPER: [&str; 12] = [
+    "trace",
     "trunk",
     "profile",
     "scheme",
@@ -101,6 +111,7 @@ fn schemes_help() -> String {
 impl Account {
     pub fn execute(&self) -> Result<(), Failure> {
         self.output.check()?;
+        self.trace.as_deref().map_or(Ok(()), output::check)?;
         match self.paper {
             Some(Paper::AswaniTable3) => self.paper(&aswani_table3::table()?),
             Some(Paper::NettailorTable1) => self.paper(&nettailor::table1()?),
@@ -138,6 +149,9 @@ impl Account {
         {
             return Err(why.into());
         }
+        if let Some(path) = &self.trace {
+            self.write_trace(path, &trunk, &system)?;
+        }
         let values: Vec<_> = rows.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
         let mut overview = accounts(&rows);
         for why in left_out {
@@ -153,6 +167,21 @@ impl Account {
             sections.extend(account_sections(one));
         }
         self.output.write(&sections, &json!(values), &values)
+    }
+
+    fn write_trace(&self, path: &Path, trunk: &Trunk, system: &System) -> Result<(), Failure> {
+        let [scheme] = &schemes(&self.scheme)[..] else {
+            return Err(Failure::Usage("a timeline is of one scheme: name it with --scheme".into()));
+        };
+        let request =
+            Request { scheme: scheme.clone(), sites: self.sites.clone(), batch_norm: self.batch_norm, seed: 0 };
+        let trace = trace(trunk, &request, system, self.tap_bits, self.trace_images)?;
+        let text = match path.extension().and_then(|end| end.to_str()) {
+            Some("json") => serde_json::to_string(&perfetto(&trace))?,
+            Some("vcd") => vcd(&trace),
+            _ => return Err(Failure::Usage(format!("'{}' ends neither in .json nor in .vcd", path.display()))),
+        };
+        output::write_whole(path, text.as_bytes())
     }
 
     fn paper(&self, table: &Table) -> Result<(), Failure> {

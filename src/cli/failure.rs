@@ -3,6 +3,7 @@
 use crate::data::DataError;
 use crate::device::DeviceError;
 use crate::experiment::account::AccountError;
+use crate::experiment::calibrate::CalibrateDeviceError;
 use crate::experiment::eval::EvalError;
 use crate::experiment::quant_sweep::SweepError;
 use crate::experiment::run::ExperimentError;
@@ -104,6 +105,9 @@ fn blames_flags(error: &(dyn Error + 'static)) -> bool {
             CalibrateError::Trunk(e) => blames_flags(e),
             CalibrateError::Input(_) => false,
         };
+    }
+    if let Some(error) = error.downcast_ref::<CalibrateDeviceError>() {
+        return matches!(error, CalibrateDeviceError::Device(e) if blames_flags(e));
     }
     if let Some(error) = error.downcast_ref::<SchemeError>() {
         return !matches!(error, SchemeError::Graph { .. });

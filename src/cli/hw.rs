@@ -64,10 +64,11 @@ impl Hw {
 
 impl List {
     fn execute(&self) -> Result<(), Failure> {
-        let mut section = Section::new("hardware models", &["kind", "name"]);
+        let mut section = Section::new("hardware models", &["kind", "name", "also as NAME-…"]);
         let entries = library::list();
         for entry in &entries {
-            section.row([entry.kind.to_string(), entry.name.to_string()]);
+            let widths: Vec<String> = library::widths(entry).iter().map(|n| format!("x{n}")).collect();
+            section.row([entry.kind.to_string(), entry.name.to_string(), widths.join(" ")]);
         }
         section.note("`trunkline hw show NAME` has every figure with its source");
         let rows: Vec<_> = entries.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 mod account;
+mod calibrate;
 mod devices;
 mod eval;
 mod export;
@@ -19,6 +20,7 @@ mod quant_sweep;
 mod run;
 mod scalesim;
 mod train;
+mod validate;
 mod values;
 mod verify;
 
@@ -51,8 +53,12 @@ enum Command {
     QuantSweep(quant_sweep::QuantSweep),
     /// Compare a model with recorded outputs, layer by layer, to the bit.
     Verify(verify::Verify),
+    /// Compare the hardware models with what was published.
+    Validate(validate::Validate),
     /// List, show or check hardware models.
     Hw(hw::Hw),
+    /// Measure an adapter device of this machine into a hardware model file.
+    Calibrate(calibrate::Calibrate),
     /// List the adapter devices of this machine.
     Devices(devices::Devices),
     /// Calibrate and freeze a model into our own trunk file.
@@ -73,7 +79,9 @@ pub fn main() -> ExitCode {
         Command::Account(c) => c.execute(),
         Command::QuantSweep(c) => c.execute(),
         Command::Verify(c) => c.execute(),
+        Command::Validate(c) => c.execute(),
         Command::Hw(c) => c.execute(),
+        Command::Calibrate(c) => c.execute(),
         Command::Devices(c) => c.execute(),
         Command::Import(c) => c.execute(),
         Command::Export(c) => c.execute(),

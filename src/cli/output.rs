@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Aligned text.
+    #[value(alias = "text")]
     Table,
     /// Markdown.
+    #[value(alias = "markdown")]
     Md,
     /// One line per report, nested keys joined by dots, without the list of taps.
     Csv,
@@ -57,7 +59,7 @@ pub fn write_text(out: Option<&Path>, text: &str) -> Result<(), Failure> {
 }
 
 /// Prints to standard output; a reader that has seen enough (`| head`) is no error.
-fn print(text: &str) -> Result<(), Failure> {
+pub(super) fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => {
@@ -107,7 +109,7 @@ fn is_stream(path: &Path) -> bool {
 }
 
 /// Finds out before the work whether its result can be written.
-fn check(path: &Path) -> Result<(), Failure> {
+pub(super) fn check(path: &Path) -> Result<(), Failure> {
     if is_stream(path) {
         return Ok(());
     }
@@ -116,7 +118,7 @@ fn check(path: &Path) -> Result<(), Failure> {
 }
 
 /// Writes a file under another name beside it and renames it when it is complete.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     if is_stream(path) {
         return std::fs::write(path, bytes).map_err(|e| fault(path, e));
     }

@@ -4,12 +4,14 @@ use super::training_account::TrainingAccount;
 use super::trunk::Trunk;
 use crate::graph::GraphError;
 use crate::hw::System;
+use crate::hw::timing::layers;
 use crate::plan::connections::{self, Connections};
 use crate::plan::macs::{self, MacCounts, MacRule};
 use crate::plan::params::{self, ParamCounts};
 use crate::plan::schedule::{self, LinkUse, Time};
 use crate::plan::tap::{Tap, TapPrecision, taps};
-use crate::price::{self, EnergyReport};
+use crate::price::area::{Network, area};
+use crate::price::{self, Activity, EnergyReport};
 use crate::scheme::{self, BatchNormMode, Placed, Request, SchemeError};
 use crate::tensor::Shape;
 use serde::Serialize;
@@ -42,6 +44,17 @@ pub struct EnergyPj {
     pub lower_bound_parts: Vec<String>,
 }
 
+/// Silicon of the trunk, in mm²; of a chip whose weights are wires that of this network.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AreaMm2 {
+    pub logic: f64,
+    pub memory: f64,
+    pub total: f64,
+    pub low: f64,
+    pub high: f64,
+    pub lower_bound: bool,
+}
+
 /// One row: everything per image, nothing measured, nothing that depends on how it was executed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Account {
@@ -68,6 +81,7 @@ pub struct Account {
     pub link_wires: Option<u64>,
     pub time: Time,
     pub energy_pj: EnergyPj,
+    pub trunk_area_mm2: AreaMm2,
     /// The worst confidence that the energy rests on.
     pub confidence: String,
     /// Figures that time or energy would need and nobody knows.
@@ -126,6 +140,7 @@ pub fn count(
         time: timed.time,
         confidence: energy.confidence.to_string(),
         energy_pj: energy_pj(&energy),
+        trunk_area_mm2: trunk_area(placed, &timed.activity, system),
         unknown: unknown.into_iter().collect(),
         notes,
     })
@@ -136,6 +151,19 @@ fn other_arithmetic(trunk: &Trunk, system: &System) -> Option<String> {
     let chip = system.trunk.arith.profile.as_deref().filter(|p| *p != trunk.profile.name())?;
     let (model, name) = (trunk.profile.name(), &system.trunk.name);
     Some(format!("codes are computed as {model}, the model's arithmetic; {name} is said to compute {chip}"))
+}
+
+fn trunk_area(placed: &Placed, activity: &Activity, system: &System) -> AreaMm2 {
+    let nonzero_weights = layers::nonzero_weights(&placed.graph);
+    let area = area(Network { nonzero_weights, line_buffer_b: activity.line_buffer_b }, &system.trunk);
+    AreaMm2 {
+        logic: area.logic_mm2.v,
+        memory: area.memory_mm2.v,
+        total: area.total_mm2.v,
+        low: area.total_mm2.lo,
+        high: area.total_mm2.hi,
+        lower_bound: area.lower_bound,
+    }
 }
 
 fn energy_pj(energy: &EnergyReport) -> EnergyPj {

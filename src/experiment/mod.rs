@@ -3,13 +3,16 @@
 //! It prints nothing and knows no command line.
 
 pub mod account;
+pub mod calibrate;
 pub mod eval;
 pub mod events;
 pub mod input;
 pub mod quant_sweep;
 pub mod run;
+pub mod trace;
 pub mod train;
 pub mod training_account;
 pub mod trunk;
 pub mod trunk_file;
+pub mod validate;
 pub mod verify;

@@ -44,6 +44,12 @@ pub fn check(path: &Path) -> Result<CheckReport, HwError> {
     Ok(report)
 }
 
+/// Checks a text that no file holds yet.
+pub fn check_text(label: &str, text: &str) -> Result<CheckReport, HwError> {
+    let source = Source { label: label.into(), path: None, text: text.into(), lanes: None };
+    Ok(check_model(&library::open(&source, None)?))
+}
+
 /// Checks a model that was read.
 pub fn check_model(model: &Model) -> CheckReport {
     let rows = model.rows();
@@ -67,7 +73,7 @@ fn notes(body: &Body) -> Vec<String> {
         Body::Trunk(trunk) => trunk_notes(trunk),
         Body::Adapter(adapter) => adapter_notes(adapter),
         Body::Link(link) => link_notes(link),
-        Body::Memory(_) => Vec::new(),
+        Body::Memory(_) | Body::Table(_) => Vec::new(),
         Body::System(system) => system_notes(system),
     }
 }

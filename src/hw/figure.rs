@@ -74,6 +74,20 @@ impl Figure {
         self.state == State::Unknown
     }
 
+    /// Multiplies what is known.
+    pub(crate) fn scale(&mut self, by: f64) {
+        if let State::Known(Known { v, lo, hi, .. }) = &mut self.state {
+            (*v, *lo, *hi) = (*v * by, *lo * by, *hi * by);
+        }
+    }
+
+    /// Another value of what is known, exactly: for a parameter that a comparison varies.
+    pub(crate) fn vary(&mut self, to: f64) {
+        if let State::Known(Known { v, lo, hi, .. }) = &mut self.state {
+            (*v, *lo, *hi) = (to, to, to);
+        }
+    }
+
     /// Its value and interval; 0 and its name if it is unknown or absent.
     pub fn estimate(&self) -> Estimate {
         match &self.state {
@@ -322,6 +336,7 @@ mod tests {
                 Body::Adapter(adapter) => figures(adapter.as_ref()),
                 Body::Link(link) => figures(link.as_ref()),
                 Body::Memory(memory) => figures(memory.as_ref()),
+                Body::Table(table) => figures(table.as_ref()),
                 Body::System(system) => figures(&system.host),
             };
             for figure in all {

@@ -15,6 +15,7 @@ use super::schema::{Kind, LaunchApi, RoundsAt};
 use super::sheet::Sheet;
 use super::source::{Source, embedded_names};
 use super::system::{Host, Memories, System, SystemFile, choose_api};
+use super::table::{self, Table};
 use super::trunk::Trunk;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -34,6 +35,15 @@ pub struct Entry {
 pub fn list() -> Vec<Entry> {
     let of = |kind: Kind| embedded_names(kind).into_iter().map(move |name| Entry { kind, name });
     Kind::ALL.iter().copied().flat_map(of).collect()
+}
+
+/// The widths that a carried link comes in beside its file's own: `NAME-x4`.
+pub fn widths(entry: &Entry) -> Vec<u32> {
+    let link = (entry.kind == Kind::Link).then(|| load(entry.kind, entry.name));
+    match link.and_then(Result::ok).map(|model| model.body) {
+        Some(Body::Link(link)) => link.phy.lane_counts,
+        _ => Vec::new(),
+    }
 }
 
 /// Reads one model of a known kind.
@@ -65,7 +75,7 @@ pub fn compose(trunk: &str, adapter: &str, link: &str) -> Result<System, HwError
     let mut host = Host::default();
     claim(&mut host, "host", &format!("{}/{name}", Kind::System));
     let parts = Parts { name, trunk, adapter, link, host, launch_api: None, tap_in_rounds: None };
-    parts.into_system(&Source { label: "the given parts".into(), path: None, text: String::new() })
+    parts.into_system(&Source { label: "the given parts".into(), path: None, text: String::new(), lanes: None })
 }
 
 /// Reads a model from its text; also resolves what it names.
@@ -75,6 +85,7 @@ pub(super) fn open(source: &Source, wanted: Option<Kind>) -> Result<Model, HwErr
         Kind::Adapter => read_adapter(source).map(|(a, sheet)| (sheet, Body::Adapter(Box::new(a))))?,
         Kind::Link => read::<Link>(source).map(|(l, sheet)| (sheet, Body::Link(Box::new(l))))?,
         Kind::Memory => read_memory(source, &mut Vec::new()).map(|(m, sheet)| (sheet, Body::Memory(Box::new(m))))?,
+        Kind::Table => read::<Table>(source).map(|(t, sheet)| (sheet, Body::Table(Box::new(t))))?,
         Kind::System => system(source).map(|(s, sheet)| (sheet, Body::System(Box::new(s))))?,
     };
     Ok(Model { sheet, body })
@@ -84,14 +95,23 @@ fn is_path(name: &str) -> bool {
     name.ends_with(".toml") || Path::new(name).is_file()
 }
 
-/// A carried model, by any spelling of its name.
+/// A carried model, by any spelling of its name; a link also by the name of its file and a width.
 fn embedded(kind: Kind, name: &str) -> Option<Source> {
     let name = name.replace('_', "-");
     let short = name.strip_prefix(&format!("{kind}-")).unwrap_or(&name);
-    [name.as_str(), short].into_iter().find_map(|name| {
-        let name = embedded_names(kind).into_iter().find(|known| *known == name)?;
-        Source::embedded(kind, name)
-    })
+    let whole = |name: &str| embedded_names(kind).contains(&name).then(|| Source::embedded(kind, name))?;
+    let of_width = |name: &str| {
+        let (file, lanes) = width(name).filter(|_| kind == Kind::Link)?;
+        let source = whole(file).filter(|source| source.text.contains("lane_counts"))?;
+        Some(Source { lanes: Some(lanes), ..source })
+    };
+    [name.as_str(), short].into_iter().find_map(|name| whole(name).or_else(|| of_width(name)))
+}
+
+/// A name's end such as `-x4`, and what stands before it.
+fn width(name: &str) -> Option<(&str, u32)> {
+    let (file, lanes) = name.rsplit_once("-x")?;
+    Some((file, lanes.parse().ok()?))
 }
 
 fn find_source(kind: Kind, name: &str) -> Result<Source, HwError> {
@@ -132,6 +152,10 @@ fn candidates(from: &Path, kind: Kind, name: &str) -> Vec<PathBuf> {
 fn read_trunk(source: &Source) -> Result<(Trunk, Sheet), HwError> {
     let (mut trunk, sheet) = read::<Trunk>(source)?;
     fill_levels(&mut trunk.memory, source)?;
+    if let Some(name) = &trunk.energy_table {
+        let lender = read::<Table>(&follow(source, "energy_table", Kind::Table, name)?)?.0;
+        table::lend(&lender, &mut trunk);
+    }
     Ok((trunk, sheet))
 }
 

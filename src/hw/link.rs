@@ -6,7 +6,7 @@
 use super::error::HwError;
 use super::figure::{Figure, section};
 use super::reader::ModelFile;
-use super::schema::{Duplex, Kind, Overlap, Validation, words};
+use super::schema::{Compat, Duplex, Kind, Overlap, Validation, words};
 use super::source::Source;
 use std::collections::BTreeMap;
 
@@ -31,6 +31,7 @@ section!(
         figures {
             lanes: Figure,
             lane_rate_gtps: Figure,
+            bandwidth_gib_per_s: Figure,
             wires: Figure,
             encoding_num: Figure,
             encoding_den: Figure,
@@ -38,7 +39,12 @@ section!(
             clock_mhz: Figure,
             clocks_per_b: Figure,
         }
-        plain { duplex: Option<Duplex> }
+        plain {
+            duplex: Option<Duplex>,
+            /// Widths that the link is made in: `NAME-x4` is this file with four lanes.
+            #[serde(default)]
+            lane_counts: Vec<u32>,
+        }
     }
 );
 
@@ -103,6 +109,7 @@ section!(
             kind: LinkKind,
             duplex: Option<Duplex>,
             overlap: Option<Overlap>,
+            compat: Option<Compat>,
             note: Option<String>,
             #[serde(default)]
             validation: Vec<Validation>,
@@ -141,16 +148,8 @@ impl ModelFile for Link {
 
     fn check(&self, source: &Source) -> Result<(), HwError> {
         let phy = &self.phy;
-        let needed = match self.kind {
-            LinkKind::Bitclocked => [&phy.clock_mhz, &phy.clocks_per_b],
-            LinkKind::Packet | LinkKind::Burst | LinkKind::Stream => [&phy.lanes, &phy.lane_rate_gtps],
-        };
-        for figure in needed {
-            if !figure.is_given() {
-                let right = format!("a {} link needs it, if only as {{ unknown = true }}", self.kind);
-                return Err(source.wrong(&figure.key, "it is missing", right));
-            }
-        }
+        self.check_rate(source)?;
+        self.check_lane_counts(source)?;
         match (self.duplex, phy.duplex) {
             (None, None) => return Err(source.wrong("phy.duplex", "it is missing", "\"full\" or \"half\"")),
             (Some(_), Some(_)) => {
@@ -172,6 +171,65 @@ impl ModelFile for Link {
                 Err(source.wrong("phy.encoding_num", wrong, "encoding_num <= encoding_den, such as 128 and 130"))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// With so many lanes, as the name that it was asked for by says.
+    fn vary(&mut self, source: &Source) {
+        let Some(lanes) = source.lanes else { return };
+        let built = self.phy.lanes.value().unwrap_or(1.0);
+        let times = f64::from(lanes) / built;
+        self.name = format!("{}-x{lanes}", self.name);
+        for figure in [&mut self.phy.lanes, &mut self.phy.wires] {
+            figure.scale(times);
+        }
+    }
+}
+
+impl Link {
+    /// A link's rate is given by its lanes, by its clocks, or whole.
+    fn check_rate(&self, source: &Source) -> Result<(), HwError> {
+        let phy = &self.phy;
+        let needed = match self.kind {
+            LinkKind::Bitclocked => vec![&phy.clock_mhz, &phy.clocks_per_b],
+            LinkKind::Stream if phy.bandwidth_gib_per_s.is_given() => {
+                if let Some(twice) = [&phy.lanes, &phy.lane_rate_gtps].into_iter().find(|f| f.is_given()) {
+                    let right = "give lanes and lane_rate_gtps, or bandwidth_gib_per_s";
+                    return Err(source.wrong(&twice.key, "the rate is given twice", right));
+                }
+                vec![]
+            }
+            LinkKind::Packet | LinkKind::Burst | LinkKind::Stream => vec![&phy.lanes, &phy.lane_rate_gtps],
+        };
+        if phy.bandwidth_gib_per_s.is_given() && self.kind != LinkKind::Stream {
+            let wrong = format!("a {} link has lanes or clocks", self.kind);
+            return Err(source.wrong("phy.bandwidth_gib_per_s", wrong, "give it for a stream only"));
+        }
+        for figure in needed {
+            if !figure.is_given() {
+                let right = format!("a {} link needs it, if only as {{ unknown = true }}", self.kind);
+                return Err(source.wrong(&figure.key, "it is missing", right));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_lane_counts(&self, source: &Source) -> Result<(), HwError> {
+        let counts = &self.phy.lane_counts;
+        let right = "widths of 1 to 1024 lanes, such as [1, 4, 16], of a link whose lanes are known";
+        if !counts.is_empty() && self.phy.lanes.value().is_none() {
+            return Err(source.wrong("phy.lane_counts", "how many lanes the figures are for is unknown", right));
+        }
+        if let Some(count) = counts.iter().find(|n| !(1..=1024).contains(*n)) {
+            return Err(source.wrong("phy.lane_counts", format!("{count} lanes"), right));
+        }
+        match source.lanes.filter(|n| !counts.contains(n)) {
+            Some(lanes) => {
+                let widths: Vec<String> = counts.iter().map(|n| format!("x{n}")).collect();
+                let right = format!("one of: {}", widths.join(", "));
+                Err(source.wrong("phy.lane_counts", format!("it is not made with {lanes} lanes"), right))
+            }
+            None => Ok(()),
         }
     }
 }

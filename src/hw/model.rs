@@ -3,8 +3,10 @@
 use super::adapter::Adapter;
 use super::link::Link;
 use super::memory::Memory;
+use super::schema::Validation;
 use super::sheet::{Row, Sheet, rows};
 use super::system::System;
+use super::table::Table;
 use super::trunk::Trunk;
 
 /// A hardware model of any kind.
@@ -20,7 +22,20 @@ pub enum Body {
     Adapter(Box<Adapter>),
     Link(Box<Link>),
     Memory(Box<Memory>),
+    Table(Box<Table>),
     System(Box<System>),
+}
+
+impl Body {
+    /// The points that the file says it should meet.
+    pub fn validations(&self) -> &[Validation] {
+        match self {
+            Body::Trunk(trunk) => &trunk.validation,
+            Body::Adapter(adapter) => &adapter.validation,
+            Body::Link(link) => &link.validation,
+            Body::Memory(_) | Body::Table(_) | Body::System(_) => &[],
+        }
+    }
 }
 
 impl Model {
@@ -31,6 +46,7 @@ impl Model {
             Body::Adapter(adapter) => rows(adapter.as_ref()),
             Body::Link(link) => rows(link.as_ref()),
             Body::Memory(memory) => rows(memory.as_ref()),
+            Body::Table(table) => rows(table.as_ref()),
             Body::System(system) => system.rows(),
         }
     }

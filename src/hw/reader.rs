@@ -24,6 +24,8 @@ pub(super) trait ModelFile: Section + DeserializeOwned {
     }
     /// What no single figure can tell: keys that need or exclude each other.
     fn check(&self, source: &Source) -> Result<(), HwError>;
+    /// Becomes the variant that the source's name asks for, once it is checked.
+    fn vary(&mut self, _source: &Source) {}
 }
 
 #[derive(Deserialize)]
@@ -56,6 +58,10 @@ pub(super) fn read<T: ModelFile>(source: &Source) -> Result<(T, Sheet), HwError>
     settle(source, &mut model)?;
     check_validations(source, &model)?;
     model.check(source)?;
+    model.vary(source);
+    // A variant has a name of its own, which its figures carry.
+    let owner: Arc<str> = format!("{}/{}", T::KIND, model.name()).into();
+    model.visit_mut("", &mut |_, figure: &mut Figure| figure.model = owner.clone());
     let sheet = Sheet::new(source, T::KIND, model.name(), model.sources(), figures(&model), model.validations());
     Ok((model, sheet))
 }

@@ -32,6 +32,8 @@ words!(
         Adapter = "adapter",
         Link = "link",
         Memory = "memory",
+        /// What operations and small memories take, by process.
+        Table = "table",
         /// One trunk, one adapter device and the link between them.
         System = "system",
     }
@@ -45,6 +47,7 @@ impl Kind {
             Kind::Adapter => "adapters",
             Kind::Link => "links",
             Kind::Memory => "memories",
+            Kind::Table => "tables",
             Kind::System => "systems",
         }
     }
@@ -88,11 +91,32 @@ words!(
 );
 
 words!(
-    /// How far transfers run beside computing.
+    /// How far transfers run beside computing and beside each other.
     Overlap {
+        /// One transfer at a time, its latency included, and neither end computes meanwhile.
         None = "none",
+        /// Two transfers under way in a direction: one on the wires, one on its way to them or from them.
         DoubleBuffer = "double_buffer",
+        /// Only the wires are waited for.
         Full = "full",
+    }
+);
+
+words!(
+    /// Who drives a transfer, seen from the side that the data leaves or enters.
+    Access {
+        /// The holder of the data sends it and goes on.
+        Write = "write",
+        /// The wanter of the data asks for it and waits.
+        Read = "read",
+    }
+);
+
+words!(
+    /// Another simulator's arithmetic, kept to the digit.
+    Compat {
+        /// ASTRA-sim's congestion-aware network: whole nanoseconds, cut off and not rounded.
+        Astra = "astra-sim",
     }
 );
 
@@ -127,12 +151,30 @@ impl fmt::Display for CostRule {
     }
 }
 
+words!(
+    /// What a point says of a model.
+    PointRole {
+        /// The model's figures were chosen to meet it.
+        Fit = "fit",
+        /// The model knows nothing of it.
+        Test = "test",
+    }
+);
+
 /// A published number that a simulation of this hardware should meet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Validation {
     /// What was measured, where it is not a network.
     pub what: Option<String>,
+    /// Width of the link, where it is not the file's.
+    pub lanes: Option<u32>,
+    /// Bytes of each transfer, of a link.
+    pub payload_b: Option<u64>,
+    /// Who drives the transfers, of a link; writes unless it says otherwise.
+    pub access: Option<Access>,
+    /// A test unless it says that it is a fit.
+    pub role: Option<PointRole>,
     pub model: Option<String>,
     pub input: Option<String>,
     pub batch: Option<u32>,

@@ -21,6 +21,8 @@ pub struct Source {
     /// Where it lies, unless it is embedded.
     pub path: Option<PathBuf>,
     pub text: String,
+    /// The width that a link was asked for in, where its name says one.
+    pub lanes: Option<u32>,
 }
 
 impl Source {
@@ -28,7 +30,7 @@ impl Source {
     pub fn embedded(kind: Kind, name: &str) -> Option<Source> {
         let label = format!("{}/{name}.toml", kind.folder());
         let text = MODELS.get_file(&label)?.contents_utf8()?.to_string();
-        Some(Source { label: format!("hw_models/{label}"), path: None, text })
+        Some(Source { label: format!("hw_models/{label}"), path: None, text, lanes: None })
     }
 
     pub fn read(path: &Path) -> Result<Source, HwError> {
@@ -45,7 +47,7 @@ impl Source {
         }
         let text = String::from_utf8(bytes)
             .map_err(|e| not_a_model(format!("byte {} is not UTF-8; TOML is", e.utf8_error().valid_up_to())))?;
-        Ok(Source { label: path.display().to_string(), path: Some(path.to_path_buf()), text })
+        Ok(Source { label: path.display().to_string(), path: Some(path.to_path_buf()), text, lanes: None })
     }
 
     /// What tells two sources apart, however they were reached.

@@ -126,6 +126,8 @@ section!(
             activation_bits: Option<u32>,
             weight_bits: Option<u32>,
             cost_rule: Option<CostRule>,
+            /// A table file that its MAC and its on-chip memories are priced by where it says nothing.
+            energy_table: Option<String>,
             /// The side that rounds at tap-in, unless a system says otherwise.
             tap_in_rounds: Option<RoundsAt>,
             #[serde(default)]

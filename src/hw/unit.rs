@@ -64,6 +64,7 @@ const SUFFIXES: &[(&str, Rule)] = &[
     ("_tops", rule("TOPS", 0.0, 1e9)),
     ("_fps", rule("frame/s", 0.0, 1e12)),
     ("_gb_per_s", rule("GB/s", 1e-6, 1e6)),
+    ("_gib_per_s", rule("GiB/s", 1e-6, 1e6)),
     ("_gtps", rule("GT/s", 1e-5, 1e4)),
     ("_mhz", rule("MHz", 1e-2, 1e6)),
     ("_ns", rule("ns", 0.0, 1e9)),

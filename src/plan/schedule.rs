@@ -1,16 +1,19 @@
-//! The jobs of one image on a system: layers on the trunk, taps on the link, kernels on the
-//! adapter device. What they cost comes from the system's files; when they run, from the timeline.
+//! A prepared plan on a system: its tasks become jobs with a time, on the trunk, on the link and on
+//! the adapter device. What they cost comes from the system's files; when they run, from the timeline.
+//!
+//! How far a transfer runs beside computing is the link's `overlap`: with `none` it takes both ends
+//! and its latency with it, with `double_buffer` two are under way in a direction, with `full` only
+//! the wires are waited for.
 
-use super::tap::{Tap, VALUE_BITS};
-use super::timeline::{Dependency, Job, simulate};
+use super::prepared::{Prepared, Task, Work};
+use super::tap::Tap;
+use super::timeline::{Dependency, Job, Resource, Schedule, Timeline};
 use crate::bus::{Access, LinkCost, LinkModel, transfer};
-use crate::graph::{EdgeId, Graph, GraphError, NodeId};
-use crate::hw::System;
-use crate::hw::timing::{AdapterTiming, AdapterWork, Residency, TrunkTiming, layers};
-use crate::op::Op;
+use crate::graph::{Graph, GraphError};
+use crate::hw::timing::{AdapterTiming, AdapterWork, Residency, TrunkTiming, TrunkWork};
+use crate::hw::{Overlap, System};
 use crate::price::{Activity, LinkActivity};
-use crate::trunk::Fusion;
-use crate::units::{Direction, HardwareDomain, Phase};
+use crate::units::{Direction, Phase};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,6 +36,8 @@ pub struct Time {
     pub busy_ps: BTreeMap<String, u64>,
     /// Share of the time at the steady rate for which each resource is taken.
     pub utilisation: BTreeMap<String, f64>,
+    /// Of the latency, the time in which something crossed the link and nothing computed.
+    pub exposed_link_ps: u64,
 }
 
 /// What crosses the link for one image, both directions.
@@ -65,235 +70,221 @@ pub struct Timed {
     pub unknown: BTreeSet<String>,
 }
 
-/// A resource, of which a pipelined trunk has one for every layer.
+/// What a job takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Resource {
+pub enum Place {
+    /// A pipelined trunk has one for every layer, any other trunk has the first.
     Trunk(usize),
     TapOut,
     TapIn,
     Adapter,
 }
 
-impl Resource {
-    fn name(self) -> &'static str {
+impl Place {
+    pub fn name(self) -> &'static str {
         match self {
-            Resource::Trunk(_) => "trunk",
-            Resource::TapOut => "link-tap-out",
-            Resource::TapIn => "link-tap-in",
-            Resource::Adapter => "adapter",
+            Place::Trunk(_) => "trunk",
+            Place::TapOut => "link-tap-out",
+            Place::TapIn => "link-tap-in",
+            Place::Adapter => "adapter",
         }
     }
 }
 
-struct Builder<'a> {
-    graph: &'a Graph,
-    fusion: Fusion,
+/// A prepared plan with the times that its tasks take on one system.
+#[derive(Clone, Debug)]
+pub struct Costed {
+    pub jobs: Vec<Job>,
+    /// What ends a step.
+    pub update: Vec<Job>,
+    pub places: Vec<Place>,
+    pub resources: Vec<Resource>,
+    pub link: LinkUse,
+    /// What one image does, without its times.
+    activity: Activity,
+    /// Of a pipelined trunk the longest layer, of another all of them: how long an image keeps it.
+    trunk_busy_ps: u64,
+    pub unknown: BTreeSet<String>,
+}
+
+/// Simulates a placed graph with its taps on a system.
+pub fn time(graph: &Graph, taps: &[Tap], system: &System) -> Result<Timed, GraphError> {
+    Ok(Prepared::forward(graph, taps)?.on(system, 1).time())
+}
+
+impl Prepared {
+    /// Its times on a system, for micro-batches of so many images.
+    pub fn on(&self, system: &System, images: u64) -> Costed {
+        let mut costing = Costing::new(system, images);
+        let jobs = self.tasks.iter().map(|task| costing.job(task)).collect::<Vec<_>>();
+        let jobs = costing.with_dependencies(jobs, &self.tasks);
+        // What happens once a step is not what an image does.
+        let (activity, link) = (costing.activity, costing.use_);
+        costing.images = 1;
+        let update = self.update.iter().map(|task| costing.job(task)).collect::<Vec<_>>();
+        let update = costing.with_dependencies(update, &self.update);
+        (costing.activity, costing.use_) = (activity, link);
+        costing.activity.line_buffer_b = self.line_buffer_b;
+        costing.finish(jobs, update)
+    }
+}
+
+struct Costing {
     trunk: TrunkTiming,
     /// Whether the trunk's layers work at the same time on successive pixels.
     streams: bool,
     adapter: AdapterTiming,
     link: LinkModel,
-    link_unknown: BTreeSet<String>,
-    /// Which weights the trunk need not load.
+    /// Which weights the trunk need not load, and what of a layer's they are.
     residency: Residency,
-    jobs: Vec<Job>,
-    resources: Vec<Resource>,
-    /// The job that makes an edge, on each side of the bus.
-    made: BTreeMap<(EdgeId, HardwareDomain), usize>,
+    resident_b: BTreeMap<usize, u64>,
+    images: u64,
+    places: Vec<Place>,
+    /// Where an engine of the trunk is among the places.
+    engines: Vec<Option<usize>>,
     activity: Activity,
     use_: LinkUse,
+    link_unknown: BTreeSet<String>,
     longest_layer_ps: u64,
     sum_of_layers_ps: u64,
 }
 
-/// Simulates a placed graph with its taps on a system.
-pub fn time(graph: &Graph, taps: &[Tap], system: &System) -> Result<Timed, GraphError> {
-    let mut b = Builder {
-        graph,
-        fusion: Fusion::of(graph)?,
-        trunk: TrunkTiming::new(&system.trunk),
-        streams: system.trunk.layers_pipelined(),
-        adapter: AdapterTiming::of(system),
-        link: LinkModel::new(&system.link),
-        link_unknown: BTreeSet::new(),
-        residency: Residency::new(&system.trunk),
-        jobs: vec![],
-        resources: vec![],
-        made: BTreeMap::new(),
-        activity: Activity::default(),
-        use_: LinkUse::default(),
-        longest_layer_ps: 0,
-        sum_of_layers_ps: 0,
-    };
-    let forward: Vec<&Tap> = taps.iter().filter(|t| t.phase == Phase::Forward).collect();
-    b.tap_of(graph.input, &forward);
-    for id in graph.order()? {
-        match graph.node(id).domain {
-            HardwareDomain::Adapter => b.adapter_node(id),
-            _ => b.trunk_node(id),
+impl Costing {
+    fn new(system: &System, images: u64) -> Self {
+        Self {
+            trunk: TrunkTiming::new(&system.trunk),
+            streams: system.trunk.layers_pipelined(),
+            adapter: AdapterTiming::of(system),
+            link: LinkModel::new(&system.link),
+            residency: Residency::new(&system.trunk),
+            resident_b: BTreeMap::new(),
+            images,
+            places: vec![],
+            engines: vec![],
+            activity: Activity::default(),
+            use_: LinkUse::default(),
+            link_unknown: BTreeSet::new(),
+            longest_layer_ps: 0,
+            sum_of_layers_ps: 0,
         }
-        b.tap_of(graph.node(id).output, &forward);
     }
-    b.logits_to_host();
-    Ok(b.finish())
-}
 
-impl Builder<'_> {
-    fn resource(&mut self, wanted: Resource) -> usize {
+    fn place(&mut self, wanted: Place) -> usize {
         // Where both directions share the wires there is one of them.
-        let wanted = if wanted == Resource::TapIn && self.link.half_duplex() { Resource::TapOut } else { wanted };
-        self.resources.iter().position(|r| *r == wanted).unwrap_or_else(|| {
-            self.resources.push(wanted);
-            self.resources.len() - 1
+        let wanted = if wanted == Place::TapIn && self.link.half_duplex() { Place::TapOut } else { wanted };
+        let known = match wanted {
+            Place::Trunk(engine) => {
+                self.engines.resize(self.engines.len().max(engine + 1), None);
+                self.engines[engine]
+            }
+            _ => self.places.iter().position(|p| *p == wanted),
+        };
+        known.unwrap_or_else(|| {
+            self.places.push(wanted);
+            let at = self.places.len() - 1;
+            if let Place::Trunk(engine) = wanted {
+                self.engines[engine] = Some(at);
+            }
+            at
         })
     }
 
-    fn job(&mut self, resource: Resource, busy_ps: u64, latency_ps: u64, after: Vec<Dependency>) -> usize {
-        let resource = self.resource(resource);
-        self.jobs.push(Job { resource, busy_ps, latency_ps, after });
-        self.jobs.len() - 1
+    fn engine(&mut self, engine: usize) -> usize {
+        self.place(Place::Trunk(if self.streams { engine } else { 0 }))
     }
 
-    /// Dependencies on what makes a node's inputs on its own side. On a pipelined trunk a layer
-    /// takes pixels as the layer before gives them.
-    fn after(&self, id: NodeId, domain: HardwareDomain) -> Vec<Dependency> {
-        let node = self.graph.node(id);
-        let jobs: BTreeSet<usize> = node.inputs.iter().filter_map(|&e| self.made.get(&(e, domain)).copied()).collect();
-        let streaming = |job: usize| {
-            domain == HardwareDomain::Trunk
-                && self.streams
-                && matches!(self.resources[self.jobs[job].resource], Resource::Trunk(_))
-        };
-        jobs.into_iter().map(|job| Dependency { job, streaming: streaming(job) }).collect()
-    }
-
-    fn trunk_node(&mut self, id: NodeId) {
-        let after = self.after(id, HardwareDomain::Trunk);
-        let output = self.graph.node(id).output;
-        let work = self.residency.place(layers::work(self.graph, id));
-        // What is fused is done in passing: no time, and its map goes nowhere.
-        let in_passing = self.fusion.is_fused(id) || matches!(self.graph.node(id).op, Op::Reshape(_));
-        if let (true, [only]) = (in_passing, &after[..]) {
-            self.made.insert((output, HardwareDomain::Trunk), only.job);
-            return;
-        }
-        let time = (!in_passing).then(|| self.trunk.step(&work));
-        let total_ps = time.map_or(0, |t| t.total_ps);
-        let engine = if self.streams { id.index() } else { 0 };
-        let job = self.job(Resource::Trunk(engine), total_ps, 0, after);
-        self.made.insert((output, HardwareDomain::Trunk), job);
-        self.longest_layer_ps = self.longest_layer_ps.max(total_ps);
-        self.sum_of_layers_ps = self.sum_of_layers_ps.saturating_add(total_ps);
-        self.activity.trunk_macs += work.macs;
-        self.activity.line_buffer_b += line_buffer_b(self.graph, id);
-        let time = time.unwrap_or_default();
-        self.activity.trunk_dram_b += time.dram_b;
-        self.activity.trunk_on_chip_read_b += time.sram_read_b;
-        self.activity.trunk_on_chip_write_b += time.sram_write_b;
-    }
-
-    fn adapter_node(&mut self, id: NodeId) {
-        let after = self.after(id, HardwareDomain::Adapter);
-        let node = self.graph.node(id);
-        let output = node.output;
-        let moves_nothing = matches!(node.op, Op::Reshape(_) | Op::Requantise);
-        let work = if moves_nothing { AdapterWork::default() } else { adapter_work(self.graph, id) };
-        let busy_ps = if moves_nothing { 0 } else { self.kernel_ps(&work) };
-        let job = self.job(Resource::Adapter, busy_ps, 0, after);
-        self.made.insert((output, HardwareDomain::Adapter), job);
-    }
-
-    /// The program learns that the device is done with the last map.
-    fn logits_to_host(&mut self) {
-        if let Some(&job) = self.made.get(&(self.graph.output, HardwareDomain::Adapter)) {
-            self.job(Resource::Adapter, 0, self.adapter.round_trip_ps(), vec![Dependency { job, streaming: false }]);
+    /// A task's job, without what it waits for.
+    fn job(&mut self, task: &Task) -> Job {
+        let on =
+            |resource: usize, busy_ps: u64, latency_ps: u64| Job { resource, busy_ps, latency_ps, ..Job::default() };
+        match task.work {
+            Work::Trunk { work, engine } => {
+                let work = self.resident(work, engine, task.phase);
+                let time = self.trunk.step(&work);
+                let busy_ps = time.total_ps.saturating_mul(self.images);
+                self.longest_layer_ps = self.longest_layer_ps.max(time.total_ps);
+                self.sum_of_layers_ps = self.sum_of_layers_ps.saturating_add(time.total_ps);
+                self.activity.trunk_macs += work.macs;
+                self.activity.trunk_dram_b += time.dram_b;
+                self.activity.trunk_on_chip_read_b += time.sram_read_b;
+                self.activity.trunk_on_chip_write_b += time.sram_write_b;
+                on(self.engine(engine), busy_ps, 0)
+            }
+            Work::Kernel { work, answers } => {
+                let busy_ps = self.kernel_ps(&work);
+                let latency_ps = if answers { self.adapter.round_trip_ps() } else { 0 };
+                on(self.place(Place::Adapter), busy_ps, latency_ps)
+            }
+            Work::Answer => on(self.place(Place::Adapter), 0, self.adapter.round_trip_ps()),
+            Work::Transfer { direction, payload_b } => self.transfer(direction, payload_b),
         }
     }
 
-    /// A kernel with its launch; counts what it does.
+    /// A layer's weights get their share of the room once, on the way forward.
+    fn resident(&mut self, work: TrunkWork, engine: usize, phase: Phase) -> TrunkWork {
+        if phase == Phase::Forward {
+            let work = self.residency.place(work);
+            self.resident_b.insert(engine, work.resident_weight_b);
+            return work;
+        }
+        TrunkWork { resident_weight_b: self.resident_b.get(&engine).copied().unwrap_or(0), ..work }
+    }
+
+    /// A kernel with its launch; counts what it does for one image.
     fn kernel_ps(&mut self, work: &AdapterWork) -> u64 {
-        let time = self.adapter.kernel(work);
+        let one = self.adapter.kernel(work);
         self.activity.adapter_flops += work.flops;
         self.activity.adapter_mem_b += work.bytes;
         // A launch keeps the device waiting, not working.
-        self.activity.adapter_busy_ps += time.total_ps - time.launch_ps;
-        time.total_ps
+        self.activity.adapter_busy_ps += one.total_ps - one.launch_ps;
+        let times = |n: u64| n.saturating_mul(self.images);
+        self.adapter.kernel_ps(&AdapterWork { flops: times(work.flops), bytes: times(work.bytes), ..*work })
     }
 
-    /// The transfer of an edge that crosses, with its conversion on the adapter device.
-    fn tap_of(&mut self, edge: EdgeId, taps: &[&Tap]) {
-        for tap in taps.iter().filter(|t| t.crossing.as_ref().is_some_and(|c| c.edge == edge)) {
-            let cost = transfer(&self.link, tap.bytes, Access::Write);
-            self.count(tap, &cost);
-            // Where both directions share the wires, each transfer turns them around.
-            let turn_ps = if self.link.half_duplex() { self.link.turnaround_ps() } else { 0 };
-            let stream_ps = cost.stream_ps.saturating_add(turn_ps);
-            // Codes on one side, four bytes an element on the other; nothing where values cross.
-            let convert = AdapterWork { flops: 2 * tap.elements, bytes: tap.bytes + 4 * tap.elements };
-            let convert_ps = if tap.bits == VALUE_BITS { 0 } else { self.kernel_ps(&convert) };
-            let done = |job| vec![Dependency { job, streaming: false }];
-            match tap.direction {
-                Direction::TapOut => {
-                    let after = self.made.get(&(edge, HardwareDomain::Trunk)).map_or(vec![], |&j| done(j));
-                    let sent = self.job(Resource::TapOut, stream_ps, cost.latency_ps, after);
-                    let there = self.job(Resource::Adapter, convert_ps, 0, done(sent));
-                    self.made.insert((edge, HardwareDomain::Adapter), there);
-                }
-                Direction::TapIn => {
-                    let after = self.made.get(&(edge, HardwareDomain::Adapter)).map_or(vec![], |&j| done(j));
-                    // The trunk waits for this: the program must know that the device is done.
-                    let coded = self.job(Resource::Adapter, convert_ps, self.adapter.round_trip_ps(), after);
-                    let sent = self.job(Resource::TapIn, stream_ps, cost.latency_ps, done(coded));
-                    self.made.insert((edge, HardwareDomain::Trunk), sent);
-                }
-            }
+    /// One transfer for each image of the micro-batch, one after the other.
+    fn transfer(&mut self, direction: Direction, payload_b: u64) -> Job {
+        let cost = transfer(&self.link, payload_b, Access::Write);
+        // All transfers of a link lack the same figures.
+        if cost.unknown.len() > self.link_unknown.len() {
+            self.link_unknown.extend(cost.unknown.iter().cloned());
         }
-    }
-
-    fn count(&mut self, tap: &Tap, cost: &LinkCost) {
-        self.link_unknown.extend(cost.unknown.iter().cloned());
-        let one = match tap.direction {
-            Direction::TapOut => &mut self.use_.tap_out,
-            Direction::TapIn => &mut self.use_.tap_in,
+        let (place, one) = match direction {
+            Direction::TapOut => (Place::TapOut, &mut self.use_.tap_out),
+            Direction::TapIn => (Place::TapIn, &mut self.use_.tap_in),
         };
-        one.payload_bytes += tap.bytes;
-        one.wire_bytes += cost.wire_b;
-        one.transactions += cost.transactions;
-        one.busy_ps += cost.stream_ps;
+        count(one, payload_b, &cost);
+        let stream_ps = cost.stream_ps.saturating_mul(self.images);
+        let backwards = direction == Direction::TapIn;
+        let resource = self.place(place);
+        if self.link.overlap() == Overlap::None {
+            let mut holds = vec![self.place(Place::Adapter)];
+            if !self.streams {
+                holds.push(self.engine(0));
+            }
+            let busy_ps = stream_ps.saturating_add(cost.latency_ps);
+            return Job { resource, holds, busy_ps, backwards, ..Job::default() };
+        }
+        Job { resource, busy_ps: stream_ps, latency_ps: cost.latency_ps, backwards, ..Job::default() }
     }
 
-    fn finish(mut self) -> Timed {
-        let alone = simulate(&self.jobs, self.resources.len(), 1, 1);
-        let steady = simulate(&self.jobs, self.resources.len(), IMAGES, IN_FLIGHT);
-        // The pipeline fills over the first images, and images that wait for the same thing come
-        // out together: the rate is that of the second half, whole rounds of those in flight.
-        let (from, to) = (IMAGES / 2 - 1, IMAGES - 1);
-        let span_ps = steady.finished_ps[to] - steady.finished_ps[from];
-        let measured_ps = span_ps / (to - from) as u64;
-        // The last images drain faster than any resource could go on: its own time is the floor.
-        let floor_ps = alone.busy_ps.iter().copied().max().unwrap_or(0);
-        let interval_ps = measured_ps.max(floor_ps).max(1);
-        let mut busy_ps: BTreeMap<String, u64> = BTreeMap::new();
-        let mut longest: (u64, &str) = (0, "none");
-        for (resource, &busy) in self.resources.iter().zip(&alone.busy_ps) {
-            *busy_ps.entry(resource.name().into()).or_default() += busy;
-            // Each engine of a pipelined trunk can hold up the rest on its own.
-            if busy > longest.0 {
-                longest = (busy, resource.name());
-            }
+    /// On a pipelined trunk a layer takes pixels as the layer before gives them.
+    fn with_dependencies(&self, mut jobs: Vec<Job>, tasks: &[Task]) -> Vec<Job> {
+        let on_trunk: Vec<bool> =
+            jobs.iter().map(|job| self.streams && matches!(self.places[job.resource], Place::Trunk(_))).collect();
+        for (i, task) in tasks.iter().enumerate() {
+            let dependency = |&job: &usize| Dependency { job, streaming: on_trunk[i] && on_trunk[job] };
+            jobs[i].after = task.after.iter().map(dependency).collect();
         }
-        if self.streams {
-            busy_ps.insert("trunk".into(), self.longest_layer_ps);
-        }
-        let share = |busy: u64| (busy as f64 / interval_ps as f64).min(1.0);
-        let utilisation = busy_ps.iter().map(|(name, &busy)| (name.clone(), share(busy))).collect();
+        jobs
+    }
 
-        let trunk_busy_ps = if self.streams { self.longest_layer_ps } else { self.sum_of_layers_ps };
+    fn finish(mut self, jobs: Vec<Job>, update: Vec<Job>) -> Costed {
         let (o, i) = (self.use_.tap_out, self.use_.tap_in);
         self.use_.payload_bytes = o.payload_bytes + i.payload_bytes;
         self.use_.wire_bytes = o.wire_bytes + i.wire_bytes;
         self.use_.transactions = o.transactions + i.transactions;
         self.use_.busy_ps = o.busy_ps + i.busy_ps;
+        let trunk_busy_ps = if self.streams { self.longest_layer_ps } else { self.sum_of_layers_ps };
         let activity = Activity {
             tap_out: link_activity(&o),
             tap_in: link_activity(&i),
@@ -301,31 +292,37 @@ impl Builder<'_> {
             // What the codes of this engine have.
             weight_bits: 8,
             activation_bits: 8,
-            elapsed_ps: interval_ps,
             ..self.activity
         };
+        let resources = self.places.iter().map(|place| self.resource(*place)).collect();
         let unknown = self.unknown();
-        let time = Time {
-            latency_ps: alone.makespan_ps(),
-            throughput_per_s: 1e12 / interval_ps as f64,
-            // Where no resource is taken most of the time, images wait for latencies.
-            bottleneck: if longest.0 < interval_ps / 10 * 9 { "latency" } else { longest.1 }.into(),
-            lower_bound: !unknown.is_empty(),
-            busy_ps,
-            utilisation,
-        };
-        Timed { time, link: self.use_, activity, unknown }
+        Costed { jobs, update, resources, places: self.places, link: self.use_, activity, trunk_busy_ps, unknown }
     }
 
-    /// Unknown figures of the parts that this image uses.
+    fn resource(&self, place: Place) -> Resource {
+        match place {
+            Place::Trunk(_) | Place::Adapter => Resource::ENGINE,
+            Place::TapOut | Place::TapIn => Resource {
+                is_link: true,
+                most_under_way: match self.link.overlap() {
+                    Overlap::None => 1,
+                    Overlap::DoubleBuffer => 2,
+                    Overlap::Full => usize::MAX,
+                },
+                turnaround_ps: if self.link.half_duplex() { self.link.turnaround_ps() } else { 0 },
+            },
+        }
+    }
+
+    /// Unknown figures of the parts that this plan uses.
     fn unknown(&self) -> BTreeSet<String> {
-        let uses = |r: fn(&Resource) -> bool| self.resources.iter().any(r);
+        let uses = |p: fn(&Place) -> bool| self.places.iter().any(p);
         let mut unknown = BTreeSet::new();
-        if uses(|r| matches!(r, Resource::Trunk(_))) {
+        if uses(|p| matches!(p, Place::Trunk(_))) {
             unknown.extend(self.trunk.unknown().iter().cloned());
             unknown.extend(self.residency.unknown.iter().cloned());
         }
-        if uses(|r| *r == Resource::Adapter) {
+        if uses(|p| *p == Place::Adapter) {
             unknown.extend(self.adapter.unknown().iter().cloned());
         }
         unknown.extend(self.link_unknown.iter().cloned());
@@ -333,22 +330,78 @@ impl Builder<'_> {
     }
 }
 
-/// What an adapter node asks for; values are four bytes.
-fn adapter_work(graph: &Graph, id: NodeId) -> AdapterWork {
-    let output = graph.shape(graph.node(id).output).elements() as u64;
-    let inputs: u64 = graph.input_shapes(id).iter().map(|s| s.elements() as u64).sum();
-    let params: u64 = graph.node(id).params.iter().map(|&p| graph.param(p).value.len() as u64).sum();
-    let macs = graph.macs(id);
-    AdapterWork { flops: if macs > 0 { 2 * macs } else { inputs }, bytes: 4 * (inputs + params + output) }
+impl Costed {
+    /// One image alone, and the steady rate with some in flight.
+    pub fn time(self) -> Timed {
+        let line = Timeline::new(&self.jobs, &self.resources);
+        let alone = line.run(1, 1, false);
+        let steady = line.run(IMAGES, IN_FLIGHT, false);
+        // The pipeline fills over the first images, and images that wait for the same thing come
+        // out together: the rate is that of the second half, whole rounds of those in flight.
+        let (from, to) = (IMAGES / 2 - 1, IMAGES - 1);
+        let span_ps = steady.finished_ps[to] - steady.finished_ps[from];
+        self.timed(&alone, span_ps / (to - from) as u64)
+    }
+
+    /// One image alone, and the rate that no schedule exceeds: for comparing many systems.
+    pub fn bounds(self) -> Timed {
+        let alone = Timeline::new(&self.jobs, &self.resources).run(1, 1, false);
+        self.timed(&alone, alone.makespan_ps() / IN_FLIGHT as u64)
+    }
+
+    fn timed(self, alone: &Schedule, measured_ps: u64) -> Timed {
+        // The last images drain faster than any resource could go on: its own time is the floor.
+        let floor_ps = alone.busy_ps.iter().copied().max().unwrap_or(0);
+        let interval_ps = measured_ps.max(floor_ps).max(1);
+        let streams = self.places.iter().any(|p| matches!(p, Place::Trunk(engine) if *engine > 0));
+        let (mut busy_ps, longest) = busy(&self.places, &alone.busy_ps);
+        if streams {
+            busy_ps.insert("trunk".into(), self.trunk_busy_ps);
+        }
+        let time = Time {
+            latency_ps: alone.makespan_ps(),
+            throughput_per_s: 1e12 / interval_ps as f64,
+            bottleneck: bottleneck(longest, interval_ps),
+            lower_bound: !self.unknown.is_empty(),
+            utilisation: utilisation(&busy_ps, interval_ps),
+            busy_ps,
+            exposed_link_ps: alone.exposed_link_ps,
+        };
+        let activity = Activity { elapsed_ps: interval_ps, ..self.activity };
+        Timed { time, link: self.link, activity, unknown: self.unknown }
+    }
 }
 
-/// Rows that a sliding window must keep: (k - 1) · W · C_in codes of a byte.
-fn line_buffer_b(graph: &Graph, id: NodeId) -> u64 {
-    let input = graph.input_shapes(id)[0];
-    match &graph.node(id).op {
-        Op::Conv2d(c) => (c.kernel[0] as u64 - 1) * (input.w * input.c) as u64,
-        _ => 0,
+/// How long each kind of resource is taken, and the one that is taken longest: each engine of a
+/// pipelined trunk can hold up the rest on its own.
+pub(super) fn busy(places: &[Place], busy_ps: &[u64]) -> (BTreeMap<String, u64>, (u64, &'static str)) {
+    let mut by_name: BTreeMap<String, u64> = BTreeMap::new();
+    let mut longest = (0, "none");
+    for (place, &busy) in places.iter().zip(busy_ps) {
+        let sum = by_name.entry(place.name().into()).or_default();
+        *sum = sum.saturating_add(busy);
+        if busy > longest.0 {
+            longest = (busy, place.name());
+        }
     }
+    (by_name, longest)
+}
+
+/// Where no resource is taken most of the time, images wait for latencies.
+pub(super) fn bottleneck(longest: (u64, &'static str), interval_ps: u64) -> String {
+    if longest.0 < interval_ps / 10 * 9 { "latency" } else { longest.1 }.into()
+}
+
+pub(super) fn utilisation(busy_ps: &BTreeMap<String, u64>, interval_ps: u64) -> BTreeMap<String, f64> {
+    let share = |busy: u64| (busy as f64 / interval_ps.max(1) as f64).min(1.0);
+    busy_ps.iter().map(|(name, &busy)| (name.clone(), share(busy))).collect()
+}
+
+fn count(one: &mut DirectionUse, payload_b: u64, cost: &LinkCost) {
+    one.payload_bytes += payload_b;
+    one.wire_bytes += cost.wire_b;
+    one.transactions += cost.transactions;
+    one.busy_ps += cost.stream_ps;
 }
 
 fn link_activity(used: &DirectionUse) -> LinkActivity {

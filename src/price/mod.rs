@@ -8,6 +8,7 @@
 //! [`Activity`], and it does not look at a schedule beyond elapsed and busy times.
 
 mod activity;
+pub mod area;
 mod parts;
 
 pub use activity::{Activity, LinkActivity};

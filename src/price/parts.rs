@@ -133,6 +133,9 @@ fn trunk_idle(activity: &Activity, trunk: &Trunk) -> Estimate {
     let waiting = if power.idle_mw.is_given() { &power.idle_mw } else { &power.static_mw };
     let mut idle = mw_over(waiting, waiting_ps);
     if !by_average_power(trunk) {
+        for level in trunk.memory.values().filter(|level| level.leakage_mw.is_given()) {
+            idle = idle.plus(mw_over(&level.leakage_mw, activity.elapsed_ps));
+        }
         let busy_ps = activity.elapsed_ps - waiting_ps;
         idle = idle.plus(mw_over(&power.static_mw, busy_ps));
         if power.clock_tree_mw.is_given() {

@@ -5,4 +5,6 @@ pub mod quant_sweep;
 pub mod render;
 pub mod run;
 pub mod silicon;
+pub mod trace;
+pub mod validation;
 pub mod training;

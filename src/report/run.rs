@@ -216,6 +216,7 @@ fn link_and_time(a: &Account) -> Section {
     let rate = format!("{:.1}", t.throughput_per_s);
     let limit = if t.lower_bound { "at most " } else { "" };
     section.note(format!("throughput {limit}{rate} image/s with 8 in flight; bottleneck: {}", t.bottleneck));
+    section.note(format!("of the latency {} µs cross the link while nothing computes", micro(t.exposed_link_ps)));
     let busy = |name: &str| t.busy_ps.get(name).map_or("0".into(), |&ps| micro(ps));
     section.note(format!("busy: trunk {} µs, adapter {} µs", busy("trunk"), busy("adapter")));
     section
@@ -239,6 +240,9 @@ fn energy(a: &Account) -> Section {
     section.row(["total".to_string(), bound(e.lower_bound, format!("{:.3}", e.total / 1e6))]);
     section.note(format!("known part of the total between {:.3} and {:.3} µJ", e.low / 1e6, e.high / 1e6));
     section.note(format!("worst confidence: {}", a.confidence));
+    let area = &a.trunk_area_mm2;
+    let total = bound(area.lower_bound, format!("{:.3}", area.total));
+    section.note(format!("trunk: {total} mm², between {:.3} and {:.3}", area.low, area.high));
     if !a.unknown.is_empty() {
         section.note(format!("unknown figures: {}", a.unknown.join("; ")));
     }

@@ -1,7 +1,8 @@
 //! A kernel on the adapter device: launched, then bound by arithmetic or by memory.
 //!
 //! The rate of arithmetic is the one that large matrix products were measured to reach, or else the
-//! peak: an upper bound for the small kernels that adapters are. A round trip (the trunk must know
+//! peak: an upper bound for the small kernels that adapters are. Where the file has a curve of small
+//! matrix products, a product runs at the fraction of its size. A round trip (the trunk must know
 //! that the adapter is done) is paid once a segment, by whoever lays out the segments.
 
 use super::{Bound, ceil_ps, note};
@@ -17,6 +18,8 @@ use std::collections::BTreeSet;
 pub struct AdapterWork {
     pub flops: u64,
     pub bytes: u64,
+    /// Whether it is a matrix product, whose rate depends on its size.
+    pub is_product: bool,
 }
 
 /// How long a kernel takes.
@@ -35,6 +38,8 @@ pub struct AdapterTiming {
     launch_ps: u64,
     round_trip_ps: u64,
     ps_per_flop: f64,
+    /// Of matrix products: logarithms of the size and of how much longer an operation takes there.
+    slowdown: Vec<(f64, f64)>,
     ps_per_b: f64,
     unknown: BTreeSet<String>,
 }
@@ -61,8 +66,9 @@ impl AdapterTiming {
         let rate = if measured.value().is_some() { measured } else { &compute.peak_fp32_tflop_per_s };
         // 1 TFLOP/s is one operation a picosecond.
         let ps_per_flop = note(rate, &mut unknown).map_or(0.0, |tflop_per_s| 1.0 / tflop_per_s);
+        let slowdown = slowdown(adapter, rate.value());
         let ps_per_b = ps_per_b(adapter, &mut unknown);
-        Self { launch_ps, round_trip_ps, ps_per_flop, ps_per_b, unknown }
+        Self { launch_ps, round_trip_ps, ps_per_flop, slowdown, ps_per_b, unknown }
     }
 
     /// Submitting a kernel until it starts.
@@ -76,7 +82,8 @@ impl AdapterTiming {
     }
 
     pub fn kernel(&self, work: &AdapterWork) -> KernelTime {
-        let compute_ps = ceil_ps(work.flops as f64 * self.ps_per_flop);
+        let slower = if work.is_product { self.slower(work.flops) } else { 1.0 };
+        let compute_ps = ceil_ps(work.flops as f64 * self.ps_per_flop * slower);
         let memory_ps = ceil_ps(work.bytes as f64 * self.ps_per_b);
         KernelTime {
             launch_ps: self.launch_ps,
@@ -85,6 +92,17 @@ impl AdapterTiming {
             total_ps: self.launch_ps + compute_ps.max(memory_ps),
             bound: if memory_ps > compute_ps { Bound::Memory } else { Bound::Compute },
         }
+    }
+
+    /// How much longer an operation takes in a product of this much work than in the largest ones.
+    fn slower(&self, flops: u64) -> f64 {
+        let (Some(first), Some(last)) = (self.slowdown.first(), self.slowdown.last()) else { return 1.0 };
+        // An n x n x n product has 2 n^3 operations.
+        let size = ((flops as f64 / 2.0).cbrt().max(1.0).ln()).clamp(first.0, last.0);
+        let above = self.slowdown.iter().position(|(n, _)| *n >= size).unwrap_or(0);
+        let (a, b) = (self.slowdown[above.saturating_sub(1)], self.slowdown[above]);
+        let share = if b.0 > a.0 { (size - a.0) / (b.0 - a.0) } else { 1.0 };
+        (a.1 + (b.1 - a.1) * share).exp()
     }
 
     /// Its time, launch and all.
@@ -96,6 +114,18 @@ impl AdapterTiming {
     pub fn unknown(&self) -> &BTreeSet<String> {
         &self.unknown
     }
+}
+
+/// The file's curve against the rate that is taken for large products. Its fractions are of the
+/// peak, or, where nobody knows that, of the largest product measured.
+fn slowdown(adapter: &Adapter, rate: Option<f64>) -> Vec<(f64, f64)> {
+    let compute = &adapter.compute;
+    let whole = compute.peak_fp32_tflop_per_s.value().or(compute.gemm_fp32_tflop_per_s.value());
+    let (Some(rate), Some(whole)) = (rate, whole) else { return Vec::new() };
+    let reached = compute.small_gemm_curve.iter().filter(|(_, fraction)| *fraction > 0.0);
+    let mut curve: Vec<_> = reached.map(|(n, fraction)| (n.ln(), (rate / (whole * fraction)).ln())).collect();
+    curve.sort_by(|a, b| a.0.total_cmp(&b.0));
+    curve
 }
 
 /// Time per byte at the bandwidth reached; one that nobody measured is taken to be all of it.
@@ -123,11 +153,27 @@ mod tests {
         let timing = AdapterTiming::of(&system);
         assert_eq!((timing.launch_ps(), timing.round_trip_ps()), (5_760_000, 41_600_000));
         // 51.34 TFLOP/s, 4800 GB/s.
-        let compute = timing.kernel(&AdapterWork { flops: 5_134_000_000, bytes: 48 });
+        let compute = timing.kernel(&AdapterWork { flops: 5_134_000_000, bytes: 48, is_product: true });
         assert_eq!((compute.compute_ps, compute.memory_ps), (100_000_000, 10));
         assert_eq!((compute.total_ps, compute.bound), (105_760_000, Bound::Compute));
-        let memory = timing.kernel(&AdapterWork { flops: 1, bytes: 4_800_000 });
+        let memory = timing.kernel(&AdapterWork { flops: 1, bytes: 4_800_000, is_product: false });
         assert_eq!((memory.memory_ps, memory.bound), (1_000_000, Bound::Memory));
         assert_eq!(timing.kernel_ps(&AdapterWork::default()), timing.launch_ps());
+    }
+
+    #[test]
+    fn small_products_run_at_the_fraction_of_their_size() {
+        let mut system = library::load_system("asic-h200-pcie").unwrap();
+        // Of a peak of 66.9 TFLOP/s.
+        system.adapter.compute.small_gemm_curve = vec![(1024.0, 0.5), (64.0, 0.005)];
+        let timing = AdapterTiming::of(&system);
+        let rate = |n: u64, is_product: bool| {
+            let flops = 2 * n.pow(3);
+            flops as f64 / timing.kernel(&AdapterWork { flops, bytes: 0, is_product }).compute_ps as f64
+        };
+        for (n, tflop_per_s) in [(1024, 33.45), (64, 0.3345), (4096, 33.45), (8, 0.3345), (256, 3.345)] {
+            assert!((rate(n, true) / tflop_per_s - 1.0).abs() < 1e-2, "{n}: {} TFLOP/s", rate(n, true));
+        }
+        assert!((rate(64, false) / 51.34 - 1.0).abs() < 1e-3);
     }
 }
