@@ -58,9 +58,17 @@ def main(binary):
             folder = pathlib.Path(folder)
             row = account(binary, trunk, scheme, system, images, folder / "t.json")
             account(binary, trunk, scheme, system, images, folder / "t.vcd")
-            rows, flows, counters = perfetto_bytes(folder / "t.json")
             vcd = VCDVCD(str(folder / "t.vcd"))
             wanted = {side: images * row["link"][side]["payload_bytes"] for side in ("tap_out", "tap_in")}
+            dumped = {side: value(vcd, f"link.{side}.arrived_bytes") for side in wanted}
+            try:
+                rows, flows, counters = perfetto_bytes(folder / "t.json")
+            except subprocess.CalledProcessError as error:
+                # Its binary is not in the package; without the net there is none. That is no pass.
+                failed += 1
+                print("ok  " if dumped == wanted else "BAD ", "vcd alone:", trunk, scheme, system, images, dumped)
+                print("NOT CHECKED: Perfetto's trace processor could not be fetched:", error.cmd[-1])
+                continue
             found = {
                 "tap_out": (rows[("link", "tap-out")][1], value(vcd, "link.tap_out.arrived_bytes")),
                 "tap_in": (rows.get(("link", "tap-in"), (0, 0))[1], value(vcd, "link.tap_in.arrived_bytes")),
