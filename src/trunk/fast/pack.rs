@@ -5,6 +5,7 @@
 //! channels and inputs have weight zero.
 
 use crate::op::Conv2d;
+use crate::quant::weights::WeightCodes;
 use bytemuck::{Pod, Zeroable};
 
 /// 16 output channels × 4 inputs: one cache line, and one 512-bit register.
@@ -84,20 +85,46 @@ pub(super) fn blocks(conv: &Conv2d) -> Vec<Block> {
     blocks
 }
 
-/// Codes `[out_c][kh][kw][in_c / groups]` in lines.
-pub(super) fn lines(conv: &Conv2d, blocks: &[Block], codes: &[i8]) -> Vec<Line> {
+/// Weights as near to their zero points as eight bits allow, and what remains of those: nothing where
+/// no weight is farther than that, so that most layers with zero points need no correction.
+pub(super) fn centred(codes: &WeightCodes, depth: usize) -> WeightCodes {
+    if codes.is_symmetric() || depth == 0 {
+        return codes.clone();
+    }
+    let mut made = WeightCodes { codes: Vec::with_capacity(codes.codes.len()), ..codes.clone() };
+    made.zero_points = Vec::with_capacity(codes.codes.len() / depth);
+    for (channel, filter) in codes.codes.chunks_exact(depth).enumerate() {
+        let zero = codes.zero_point(channel);
+        let ends = |value: i32| (value - zero) - (value - zero).clamp(-128, 127);
+        let over = |least: i32, code: &i8| {
+            if ends(i32::from(*code)).abs() > least.abs() { ends(i32::from(*code)) } else { least }
+        };
+        let rest = filter.iter().fold(0, over);
+        made.codes.extend(filter.iter().map(|&code| (i32::from(code) - zero - rest) as i8));
+        made.zero_points.push(-rest);
+    }
+    made
+}
+
+/// Codes `[out_c][kh][kw][in_c / groups]` in lines. With `totals`, the first absent channel of a block
+/// has weights of one.
+pub(super) fn lines(conv: &Conv2d, blocks: &[Block], codes: &[i8], totals: bool) -> Vec<Line> {
     let runs = Runs::of(conv);
     let (steps, depth) = (runs.steps(), conv.depth());
     let total = blocks.iter().map(|b| b.lines).sum::<usize>() * runs.count * steps;
     let mut packed = vec![Line([0; 64]); total];
     for block in blocks {
+        let mut put = |c: usize, i: usize, code: i8| {
+            let (run, k) = (i / runs.len, i % runs.len);
+            let line = block.weights + (run * steps + k / 4) * block.lines + c / 16;
+            packed[line].0[c % 16 * 4 + k % 4] = code;
+        };
         for c in 0..block.channels {
             let filter = &codes[(block.first + c) * depth..][..depth];
-            for (i, &code) in filter.iter().enumerate() {
-                let (run, k) = (i / runs.len, i % runs.len);
-                let line = block.weights + (run * steps + k / 4) * block.lines + c / 16;
-                packed[line].0[c % 16 * 4 + k % 4] = code;
-            }
+            filter.iter().enumerate().for_each(|(i, &code)| put(c, i, code));
+        }
+        if totals && block.channels < block.lanes() {
+            (0..depth).for_each(|i| put(block.channels, i, 1));
         }
     }
     packed
