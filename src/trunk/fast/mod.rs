@@ -32,7 +32,6 @@ mod table;
 mod task;
 mod tasks;
 mod versions;
-mod zeros;
 
 #[cfg(target_arch = "x86_64")]
 #[expect(clippy::needless_range_loop, reason = "rows and columns of a register tile are indexed alike")]

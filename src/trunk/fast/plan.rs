@@ -1,11 +1,10 @@
 //! One layer on the fast kernels: what is packed once, and how a batch runs through it.
 
 use super::geometry::{Geometry, Windows};
-use super::pack::{Block, Line, Runs, blocks, centred, lines};
+use super::pack::{Block, Groups, Line, Runs, blocks, lines};
 use super::requant::Requant;
 use super::table::{Kernels, Table};
 use super::task::{After, Scratch, Task};
-use super::zeros::Zeros;
 use crate::graph::MAX_MAP_ELEMENTS;
 use crate::op::product::{Join, Product};
 use crate::op::{Conv2d, Counts, Linear};
@@ -28,8 +27,8 @@ pub struct Plan {
     zero: i8,
     pub(super) blocks: Vec<Block>,
     pub(super) lines: Vec<Line>,
-    pub(super) runs: Runs,
-    pub(super) zeros: Option<Zeros>,
+    /// Groups of four inputs per segment of a window.
+    pub(super) steps: usize,
     /// In lanes: what turns raw products into centred ones; the same with the bias.
     pub(super) centre: Vec<i32>,
     pub(super) biased: Vec<i32>,
@@ -39,7 +38,7 @@ pub struct Plan {
 impl Plan {
     /// The fast form of a convolution on maps of shape `input`; none where the reference loop must run.
     pub fn conv2d(conv: &Conv2d, input: Shape, codes: &WeightCodes, p: &Product, kernels: Kernels) -> Option<Self> {
-        let (set, table) = (kernels.set()?, kernels.table()?);
+        let table = kernels.table()?;
         let output = conv.output_shape(input).ok()?;
         let one_by_one = conv.is_depthwise() && conv.out_c == conv.in_c;
         if one_by_one || p.accumulator.is_some() || output.elements() == 0 || conv.depth() == 0 {
@@ -50,17 +49,16 @@ impl Plan {
         let height = padded(input.h, [conv.pad[0], conv.pad[2]])?;
         let width = padded(input.w, [conv.pad[1], conv.pad[3]])?;
         height.checked_mul(width)?.checked_mul(input.c).filter(|&n| n <= MAX_MAP_ELEMENTS)?;
-        let (blocks, codes) = (blocks(conv), &centred(codes, conv.depth()));
+        let groups = Groups::new(conv, codes);
+        let blocks = blocks(conv, &groups);
         let offset = p.input_zero_point + if table.unsigned_inputs { 128 } else { 0 };
         let lanes = blocks.last().map_or(0, |b| b.lane + b.lanes());
         let (mut centre, mut biased, mut largest) = (vec![0i32; lanes], vec![0i32; lanes], vec![0i64; lanes]);
         let widest = i64::from((-128 - p.input_zero_point).abs().max((127 - p.input_zero_point).abs()));
-        let mut zeros = vec![0i32; lanes];
         for block in &blocks {
             for c in 0..block.channels {
                 let (filter, lane) = (&codes.codes[(block.first + c) * conv.depth()..][..conv.depth()], block.lane + c);
                 let zero = codes.zero_point(block.first + c);
-                zeros[lane] = zero;
                 let centred = filter.iter().map(|&w| i32::from(w) - zero);
                 let sum = centred.clone().fold(0i32, |s, w| s.wrapping_add(w));
                 centre[lane] = sum.wrapping_mul(offset).wrapping_neg();
@@ -71,18 +69,19 @@ impl Plan {
         if largest.iter().any(|&sum| sum > i64::from(i32::MAX)) {
             return None;
         }
-        let zeros = Zeros::new(zeros, &blocks, table, set);
+        let mut geometry = Geometry::new(conv, input, output, table.unsigned_inputs);
+        let steps;
+        (geometry.segments, steps) = groups.segments(geometry.segments, Runs::of(conv).steps());
         Some(Self {
             table,
-            geometry: Geometry::new(conv, input, output, table.unsigned_inputs),
+            geometry,
             input,
             out_c: conv.out_c,
             depth: conv.depth(),
             zero: p.input_zero_point as i8,
             requant: Requant::new(p, &blocks, &largest).filter(|_| table.requantise.is_some()),
-            lines: lines(conv, &blocks, &codes.codes, zeros.is_some()),
-            runs: Runs::of(conv),
-            zeros,
+            lines: lines(conv, &blocks, codes, &groups),
+            steps,
             blocks,
             centre,
             biased,

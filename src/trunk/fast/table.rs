@@ -132,7 +132,7 @@ impl Table {
     }
 }
 
-/// Positions of a tile: a multiple of what any instruction set holds in registers at once.
+/// Positions of a tile of 64 channels: a multiple of what any instruction set holds in registers at once.
 pub(super) const POSITIONS: usize = 48;
 /// The most sums of a tile.
 pub(super) const MAX_SUMS: usize = POSITIONS * 64;

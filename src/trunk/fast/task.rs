@@ -3,8 +3,7 @@
 use super::pack::{Block, Line};
 use super::plan::Plan;
 use super::sum::{Rows, Sum};
-use super::table::{MAX_SUMS, POSITIONS, Store, Tile};
-use super::zeros::Inputs;
+use super::table::{MAX_SUMS, Store, Tile};
 use crate::op::Counts;
 use crate::op::product::{Join, Product};
 
@@ -57,10 +56,12 @@ impl Task<'_> {
         for (number, block) in plan.blocks.iter().enumerate() {
             let ahead = plan.blocks.get(number + 1).map_or(&[][..], |next| &plan.lines[next.weights..]);
             let (lanes, channels) = (block.lanes(), block.channels);
-            for (i, at) in bases.chunks(POSITIONS).enumerate() {
-                let start = i * POSITIONS * plan.out_c + block.first;
+            // Narrow blocks take more positions: their sums are as many, and calls are fewer.
+            let together = MAX_SUMS / lanes;
+            for (i, at) in bases.chunks(together).enumerate() {
+                let start = i * together * plan.out_c + block.first;
                 let sums = &mut sums[..at.len() * lanes];
-                self.tile(number, source, at, if i == 0 { ahead } else { &[] }, sums);
+                self.tile(block, source, at, if i == 0 { ahead } else { &[] }, sums);
                 let Some(after) = self.after else {
                     let codes = std::mem::take(&mut self.codes);
                     self.finish(block, start, sums, Place { codes: &mut codes[start..], pitch: plan.out_c });
@@ -82,15 +83,15 @@ impl Task<'_> {
     }
 
     /// The centred sums of products of some positions, with the bias where a vector requantises them.
-    fn tile(&self, number: usize, source: &[i8], at: &[usize], ahead: &[Line], sums: &mut [i32]) {
-        let (plan, block) = (self.plan, &self.plan.blocks[number]);
+    fn tile(&self, block: &Block, source: &[i8], at: &[usize], ahead: &[Line], sums: &mut [i32]) {
+        let plan = self.plan;
         let input = &source[block.input..];
         let init = if plan.requant.is_some() { &plan.biased } else { &plan.centre };
         let mut tile = Tile {
             input,
             at,
             segments: &plan.geometry.segments,
-            steps: plan.runs.steps(),
+            steps: plan.steps,
             weights: &plan.lines[block.weights..],
             ahead,
             lines: block.lines,
@@ -100,10 +101,6 @@ impl Task<'_> {
         tile.check();
         // SAFETY: a table exists only where the CPU has its instructions, and the tile is checked.
         unsafe { (plan.table.tile)(&mut tile) };
-        if let Some(zeros) = &plan.zeros {
-            let inputs = Inputs { codes: input, at, segments: &plan.geometry.segments, len: plan.runs.len };
-            zeros.correct(number, block, inputs, tile.sums);
-        }
     }
 
     /// From sums to codes; `start` is the first one's element of the task.
