@@ -132,6 +132,9 @@ const FLOAT: u8 = 4;
 /// [`HALVED_AWAY`] where all factors are 2^30 at least: the common case, in the fewest instructions.
 const WIDE_AWAY: u8 = 5;
 
+/// The bounds of a map whose codes its activation alone cuts off: there is nothing to count.
+const NEVER: [i32; 2] = [i32::MIN, i32::MAX];
+
 /// The constants of 16 channels.
 #[derive(Clone, Copy)]
 struct Lanes {
@@ -245,7 +248,8 @@ unsafe fn group<const STYLE: u8, const L: usize>(s: &mut Store<'_>, first: usize
     let word = |value: i32| value.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16;
     let (lo, hi) = (_mm512_set1_epi8(s.lo as i8), _mm512_set1_epi8(s.hi as i8));
     let [least, most] = s.saturates.map(word);
-    let (least, range) = (_mm512_set1_epi16(least), _mm512_set1_epi16(most.wrapping_sub(least)));
+    let range = _mm512_set1_epi16(most.wrapping_sub(least));
+    let (least, most) = (_mm512_set1_epi16(least), _mm512_set1_epi16(most));
     // Packing goes by quarters of a register; this puts vector after vector.
     let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     let zero = _mm512_setzero_si512();
@@ -279,10 +283,16 @@ unsafe fn group<const STYLE: u8, const L: usize>(s: &mut Store<'_>, first: usize
             let high = _mm512_adds_epi16(_mm512_packs_epi32(values[2], values[3]), offsets[1]);
             let bytes = _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(low, high), lo), hi);
             let bytes = _mm512_permutexvar_epi32(order, bytes);
-            let low = _mm512_cmpgt_epu16_mask(_mm512_sub_epi16(low, least), range);
-            let high = _mm512_cmpgt_epu16_mask(_mm512_sub_epi16(high, least), range);
-            let present = if here == together { all } else { present::<L>(channels, here) };
-            cut += u64::from(((u64::from(high) << 32 | u64::from(low)) & present).count_ones());
+            if s.saturates != NEVER {
+                // Behind a ReLU only the upper bound is the code's own.
+                let outside = |values| match s.saturates[0] {
+                    i32::MIN => _mm512_cmpgt_epi16_mask(values, most),
+                    _ => _mm512_cmpgt_epu16_mask(_mm512_sub_epi16(values, least), range),
+                };
+                let present = if here == together { all } else { present::<L>(channels, here) };
+                let bits = u64::from(outside(high)) << 32 | u64::from(outside(low));
+                cut += u64::from((bits & present).count_ones());
+            }
             let to = s.codes.as_mut_ptr().add(i * s.pitch + first);
             if channels == 64 {
                 _mm512_storeu_si512(to.cast(), bytes);

@@ -9,10 +9,13 @@ use super::form::{Form, Taps};
 use crate::op::Conv2d;
 use crate::trunk::fast::table::InstructionSet;
 
+/// Forms the sums of 16 channels whose weights need so many passes.
+type Run = unsafe fn(&mut Rows<'_>, usize);
+
 /// The weights of a convolution in the order in which the loops below read them.
 #[derive(Clone, Debug)]
 pub(super) struct Direct {
-    run: unsafe fn(&mut Rows<'_>, usize),
+    run: Run,
     /// Output rows at once.
     pub rows: usize,
     /// `[line][pass][row][group][column]`.
@@ -96,7 +99,7 @@ impl Direct {
 }
 
 /// The loop of a window of `side`, and how many output rows it forms.
-fn run(side: usize, stride: usize, set: InstructionSet) -> Option<(unsafe fn(&mut Rows<'_>, usize), usize)> {
+fn run(side: usize, stride: usize, set: InstructionSet) -> Option<(Run, usize)> {
     #[cfg(target_arch = "x86_64")]
     if set == InstructionSet::Avx512Vnni && is_x86_feature_detected!("avx512vbmi") {
         return match (side, stride) {
