@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use trunkline::op::product::{Join, Product};
 use trunkline::op::{Conv2d, Counts, Linear, Output, Registers, add, batch_norm, conv2d, linear};
 use trunkline::quant::weights::WeightCodes;
-use trunkline::quant::{Clamp, CodeType, Multiplier, QuantParams, RequantStyle};
+use trunkline::quant::{Clamp, CodeType, Formula, Multiplier, QuantParams, RequantStyle};
 use trunkline::tensor::{Shape, Tensor};
 use trunkline::trunk::fast::{After, InstructionSet, Kernels, Norm, Plan, Sum};
 
@@ -129,6 +129,14 @@ fn product(plan: &Plan, case: &Case, p: &Product, output: Shape) -> (Tensor<i8>,
     (y, counts[0])
 }
 
+/// Whose sums there are: TensorFlow Lite's in every style, then those of other runtimes and chips.
+fn formula(i: usize) -> Formula {
+    use Formula::*;
+    STYLES.get(i).map_or_else(|| [Onnxruntime, Xnnpack, PowerOfTwo, Gemmini, Pulp][i - STYLES.len()], |&s| Tflite(s))
+}
+
+const FORMULAS: usize = STYLES.len() + 5;
+
 /// An addition of maps with ordinary parameters.
 fn addition(random: &mut Random) -> add::Int8 {
     let mut quant = || QuantParams {
@@ -137,7 +145,7 @@ fn addition(random: &mut Random) -> add::Int8 {
         codes: CodeType::I8,
     };
     let (a, b, y) = (quant(), quant(), quant());
-    add::Int8::new(STYLES[random.below(4) as usize], &a, &b, &y, clamp(random))
+    add::Int8::new(formula(random.below(FORMULAS as u64) as usize), &a, &b, &y, clamp(random))
 }
 
 fn check_conv(conv: &Conv2d, input: Shape, batch: usize, seed: u64) -> Result<(), TestCaseError> {
@@ -224,13 +232,13 @@ proptest! {
     fn sums(
         (h, w, c, batch, seed) in (1usize..20, 1usize..20, channels(), 1usize..4, any::<u64>()),
         (a, b, y) in ((0.01f32..1.0, -128i32..128), (0.01f32..1.0, -128i32..128), (0.01f32..1.0, -128i32..128)),
-        style in 0usize..4,
+        whose in 0..FORMULAS,
     ) {
         let mut random = Random(seed);
         let quant = |(scale, zero_point)| QuantParams { scale, zero_point, codes: CodeType::I8 };
         // One addition in four has operands of one scale, which ties everywhere.
         let b = if random.below(4) == 0 { (a.0, b.1) } else { b };
-        let p = add::Int8::new(STYLES[style], &quant(a), &quant(b), &quant(y), clamp(&mut random));
+        let p = add::Int8::new(formula(whose), &quant(a), &quant(b), &quant(y), clamp(&mut random));
         let shape = Shape::new(h, w, c);
         let mut map = || Tensor::from_vec(batch, shape, random.codes(batch * shape.elements()));
         let (a, b) = (map(), map());

@@ -5,13 +5,15 @@ use proptest::prelude::*;
 use trunkline::op::product::{Join, Product};
 use trunkline::op::{
     Activation, Conv2d, Counts, Output, Pad, Pool, Registers, Table, concat, conv2d, mean, mul, pad, pool, requantise,
-    table,
+    softmax, table,
 };
 use trunkline::quant::weights::WeightCodes;
-use trunkline::quant::{Clamp, CodeType, Multiplier, QuantParams, RequantStyle};
+use trunkline::quant::{Clamp, CodeType, Formula, Multiplier, QuantParams, RequantStyle};
 use trunkline::tensor::{Shape, Tensor};
 use trunkline::trunk::Map;
-use trunkline::trunk::fast::{Concatenation, Depthwise, InstructionSet, Kernels, Lookup, Mean, Mul, Padding, Pooling};
+use trunkline::trunk::fast::{
+    Concatenation, Depthwise, InstructionSet, Kernels, Lookup, Mean, Mul, Padding, Pooling, Softmax,
+};
 
 /// SplitMix64.
 struct Random(u64);
@@ -212,15 +214,41 @@ proptest! {
         let (shape, random) = (Shape::new(h, w, c), &mut Random(seed));
         let other = [shape, Shape::vector(c), Shape::new(h, w, 1), Shape::vector(1)][form];
         let style = random.style();
-        let p = mul::Int8::new(style, &random.quant(), &random.quant(), &random.quant(), random.clamp());
+        let formula = if random.below(3) == 0 { Formula::Onnxruntime } else { style.into() };
+        let p = mul::Int8::new(formula, &random.quant(), &random.quant(), &random.quant(), random.clamp());
         let (a, b) = (random.map(batch, shape), random.map(batch, other));
         let had = compare(&mul::int8(&a, &b, &p), |kernels| {
             let (plan, a, b) = (Mul::new(&p, kernels)?, &a, &b);
             Some(Box::new(move |out: &mut [i8]| plan.run_into(map(a), map(b), out)))
         })?;
-        let mul::Form::Tflite { multiplier, .. } = &p.form else { unreachable!("a style is TFLite's form") };
-        let odd = p.output.clamp.lo() > p.output.clamp.hi() || multiplier.shift > 0 || multiplier.shift < -20;
+        let shift = match &p.form {
+            mul::Form::Tflite { multiplier, .. } => multiplier.shift,
+            mul::Form::Onnxruntime(_) => 0,
+        };
+        let odd = p.output.clamp.lo() > p.output.clamp.hi() || !(-20..=0).contains(&shift);
         prop_assert!(had == vector_sets() || odd, "{} sets, {:?}", had, p);
+    }
+
+    #[test]
+    fn softmaxes(
+        (c, h, w, batch, seed) in (prop_oneof![channels(), Just(1001)], 1usize..6, 1usize..6, 1usize..4, any::<u64>()),
+        whose in 0usize..6,
+    ) {
+        let (shape, random) = (Shape::new(h, w, c), &mut Random(seed));
+        let formula = [Formula::Onnxruntime, Formula::Xnnpack].get(whose).copied().unwrap_or(random.style().into());
+        let y = QuantParams { scale: 1.0 / 256.0, zero_point: -128, codes: CodeType::I8 };
+        // A row of one code, and of nearly one code, is where sums are smallest.
+        let mut x = random.map(batch, shape);
+        if random.below(3) == 0 {
+            x.data.iter_mut().for_each(|q| *q = 20 - (*q).rem_euclid(40) / 39);
+        }
+        if let Ok(p) = softmax::Int8::new(softmax::Softmax { beta: 1.0 }, formula, &random.quant(), c, &y) {
+            let had = compare(&softmax::int8(&x, &p), |kernels| {
+                let (plan, x) = (Softmax::new(&p, shape, kernels)?, &x);
+                Some(Box::new(move |out: &mut [i8]| plan.run_into(map(x), out)))
+            })?;
+            prop_assert_eq!(had, sets());
+        }
     }
 
     #[test]

@@ -51,6 +51,22 @@ impl Lookup {
         let exponential = |d: i32| f64::from(rate * d as f32).exp() as f32;
         Self { exponentials: (0..=255).rev().map(exponential).collect(), output: *y }
     }
+
+    /// `exp` of a difference to the largest code.
+    #[inline]
+    pub(crate) fn exponential(&self, difference: i32) -> f32 {
+        self.exponentials[(255 + difference) as usize]
+    }
+
+    /// What exponentials with this sum are multiplied by.
+    pub(crate) fn inverse(&self, sum: f32) -> f32 {
+        1.0 / (sum * self.output.scale)
+    }
+
+    #[inline]
+    pub(crate) fn value(&self, exponential: f32, inverse: f32) -> i32 {
+        ((exponential * inverse).round() as i32).saturating_add(self.output.zero_point)
+    }
 }
 
 impl Int8 {
@@ -109,10 +125,24 @@ impl Fixed {
         Ok(Self { style, multiplier, smallest: -(reach.floor() as i32) })
     }
 
-    /// `exp` of a difference to the largest code, in Q0.31; `None` where it is zero.
-    fn exponential(&self, difference: i32) -> Option<i32> {
-        (difference >= self.smallest)
-            .then(|| exp_on_negative(self.style.apply(difference, self.multiplier), DIFFERENCE_BITS))
+    /// `exp` of a difference to the largest code, in Q0.31.
+    pub(crate) fn exponential(&self, difference: i32) -> i32 {
+        match difference >= self.smallest {
+            true => exp_on_negative(self.style.apply(difference, self.multiplier), DIFFERENCE_BITS),
+            false => 0,
+        }
+    }
+
+    /// What an exponential adds to the sum of its row.
+    #[inline]
+    pub(crate) fn part(exponential: i32) -> i32 {
+        rdbp(exponential, SUM_BITS)
+    }
+
+    /// The value of an exponential in a row with this sum of parts.
+    pub(crate) fn values(sum: i32) -> impl Fn(i32) -> i32 {
+        let (scale, above_one) = reciprocal(sum, SUM_BITS as i32);
+        move |e| Round::HalfAway.shift(i64::from(srdhm(scale, e)), (above_one + 31 - 8) as u32) as i32 - 128
     }
 }
 
@@ -133,11 +163,9 @@ fn fixed_row(x: &[i8], p: &Fixed, y: &mut [i8]) -> Counts {
     let mut counts = Counts::default();
     let largest = x.iter().copied().max().map_or(0, i32::from);
     let exponentials = x.iter().map(|&q| p.exponential(i32::from(q) - largest));
-    let sum: i32 = exponentials.clone().flatten().map(|e| rdbp(e, SUM_BITS)).sum();
-    let (scale, above_one) = reciprocal(sum, SUM_BITS as i32);
+    let value = Fixed::values(exponentials.clone().map(Fixed::part).sum());
     for (code, e) in y.iter_mut().zip(exponentials) {
-        let share = e.map_or(0, |e| Round::HalfAway.shift(i64::from(srdhm(scale, e)), (above_one + 31 - 8) as u32));
-        let (clamped, saturated) = Clamp::INT8.apply(share as i32 - 128);
+        let (clamped, saturated) = Clamp::INT8.apply(value(e));
         *code = clamped;
         counts.saturations += u64::from(saturated);
     }
@@ -160,12 +188,10 @@ fn float_row(x: &[i8], p: &onnxruntime::Softmax, y: &mut [i8]) -> Counts {
 fn lookup_row(x: &[i8], p: &Lookup, y: &mut [i8]) -> Counts {
     let mut counts = Counts::default();
     let largest = x.iter().copied().max().map_or(0, i32::from);
-    let exponential = |q: i8| p.exponentials[(255 + i32::from(q) - largest) as usize];
-    let sum = x.iter().fold(0.0f32, |sum, &q| sum + exponential(q));
-    let inverse = 1.0 / (sum * p.output.scale);
+    let exponential = |q: i8| p.exponential(i32::from(q) - largest);
+    let inverse = p.inverse(x.iter().fold(0.0f32, |sum, &q| sum + exponential(q)));
     for (code, &q) in y.iter_mut().zip(x) {
-        let share = (exponential(q) * inverse).round() as i32;
-        let (clamped, saturated) = Clamp::INT8.apply(share.saturating_add(p.output.zero_point));
+        let (clamped, saturated) = Clamp::INT8.apply(p.value(exponential(q), inverse));
         *code = clamped;
         counts.saturations += u64::from(saturated);
     }

@@ -43,6 +43,12 @@ impl Scaled {
         let zero_points = [a.zero_point, b.zero_point, y.zero_point];
         Some(Self { zero_points, factors: ratios.map(factor), shift })
     }
+
+    #[inline]
+    pub fn value(&self, a: i8, b: i8) -> i32 {
+        let term = |q: i8, i: usize| i64::from(i32::from(q) - self.zero_points[i]) * i64::from(self.factors[i]);
+        Round::HalfUp.shift(term(a, 0) + term(b, 1), self.shift) as i32 + self.zero_points[2]
+    }
 }
 
 /// Left shifts to the common binary point (one of them is 0), and the half-up shift from there;
@@ -84,10 +90,7 @@ impl Sum {
     pub fn value(&self, a: i8, b: i8) -> i32 {
         match self {
             Sum::Onnxruntime(sum) => sum.value(a, b),
-            Sum::Scaled(p) => {
-                let term = |q: i8, i: usize| i64::from(i32::from(q) - p.zero_points[i]) * i64::from(p.factors[i]);
-                Round::HalfUp.shift(term(a, 0) + term(b, 1), p.shift) as i32 + p.zero_points[2]
-            }
+            Sum::Scaled(p) => p.value(a, b),
             Sum::Shifted(p) => {
                 let sum = (i64::from(a) << p.left[0]) + (i64::from(b) << p.left[1]);
                 saturated(shift_either_way(Round::HalfUp, sum, p.right))

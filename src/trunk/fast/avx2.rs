@@ -92,8 +92,8 @@ pub(super) unsafe fn requantise(s: &mut Store<'_>) -> u64 {
     // SAFETY: the same conditions.
     unsafe {
         match s.style {
-            Style::Double { away: true } => codes::<0>(s),
-            Style::Double { away: false } => codes::<1>(s),
+            Style::Double { away: true, .. } => codes::<0>(s),
+            Style::Double { away: false, .. } => codes::<1>(s),
             Style::Single => codes::<2>(s),
             Style::Float => codes::<3>(s),
         }

@@ -111,9 +111,10 @@ unsafe fn requantise(s: &mut Store<'_>) -> u64 {
     // SAFETY: the same conditions.
     unsafe {
         match (s.style, s.halved) {
-            (Style::Double { away: true }, true) => codes::<HALVED_AWAY>(s),
-            (Style::Double { away: true }, false) => codes::<AWAY>(s),
-            (Style::Double { away: false }, _) => codes::<UP>(s),
+            (Style::Double { wide: true, .. }, _) => codes::<WIDE_AWAY>(s),
+            (Style::Double { away: true, .. }, true) => codes::<HALVED_AWAY>(s),
+            (Style::Double { away: true, .. }, false) => codes::<AWAY>(s),
+            (Style::Double { away: false, .. }, _) => codes::<UP>(s),
             (Style::Single, _) => codes::<SINGLE>(s),
             (Style::Float, _) => codes::<FLOAT>(s),
         }
@@ -128,6 +129,11 @@ const UP: u8 = 2;
 /// A 64-bit product rounded once; an f32 product.
 const SINGLE: u8 = 3;
 const FLOAT: u8 = 4;
+/// [`HALVED_AWAY`] where all factors are 2^30 at least: the common case, in the fewest instructions.
+const WIDE_AWAY: u8 = 5;
+
+/// The bounds of a map whose codes its activation alone cuts off: there is nothing to count.
+const NEVER: [i32; 2] = [i32::MIN, i32::MAX];
 
 /// The constants of 16 channels.
 #[derive(Clone, Copy)]
@@ -146,6 +152,7 @@ struct Lanes {
 impl Lanes {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     fn new<const STYLE: u8>(factor: __m512i, right: __m512i) -> Self {
+        let factor = if STYLE == WIDE_AWAY { _mm512_slli_epi32::<1>(factor) } else { factor };
         let odd = _mm512_srli_epi64::<32>(factor);
         let (even, right_odd) = (_mm512_maskz_mov_epi32(0x5555, right), _mm512_srli_epi64::<32>(right));
         let one = _mm512_set1_epi64(1);
@@ -180,6 +187,16 @@ impl Lanes {
             let even = _mm512_srav_epi64(_mm512_add_epi64(even, self.half), self.right);
             let odd = _mm512_srav_epi64(_mm512_add_epi64(odd, self.half_odd), self.right_odd);
             return _mm512_mask_blend_epi32(EVEN, _mm512_slli_epi64::<32>(odd), even);
+        }
+        if STYLE == WIDE_AWAY {
+            // Twice the factor has wrapped to itself less 2^32: what the upper half lacks is the sum.
+            let float = _mm512_castsi512_ps;
+            let odd = _mm512_castps_si512(_mm512_movehdup_ps(float(sums)));
+            let even = _mm512_add_epi64(_mm512_mul_epi32(sums, self.factor), self.half);
+            let odd = _mm512_add_epi64(_mm512_mul_epi32(odd, self.odd), self.half_odd);
+            let upper = _mm512_castps_si512(_mm512_mask_movehdup_ps(float(odd), EVEN, float(even)));
+            let negative = _mm512_srai_epi32::<31>(sums);
+            return _mm512_srav_epi32(_mm512_add_epi32(_mm512_add_epi32(upper, sums), negative), self.right);
         }
         let twice = _mm512_slli_epi32::<1>(sums);
         let even = _mm512_add_epi64(_mm512_mul_epi32(twice, self.factor), self.half);
@@ -231,13 +248,14 @@ unsafe fn group<const STYLE: u8, const L: usize>(s: &mut Store<'_>, first: usize
     let word = |value: i32| value.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16;
     let (lo, hi) = (_mm512_set1_epi8(s.lo as i8), _mm512_set1_epi8(s.hi as i8));
     let [least, most] = s.saturates.map(word);
-    let (least, range) = (_mm512_set1_epi16(least), _mm512_set1_epi16(most.wrapping_sub(least)));
+    let range = _mm512_set1_epi16(most.wrapping_sub(least));
+    let (least, most) = (_mm512_set1_epi16(least), _mm512_set1_epi16(most));
     // Packing goes by quarters of a register; this puts vector after vector.
     let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     let zero = _mm512_setzero_si512();
     let (together, used) = if L == 3 { (1, 3) } else { (4 / L, 4) };
+    let all = present::<L>(channels, together);
     let positions = s.positions();
-    let own: u64 = if channels == 64 { u64::MAX } else { (1 << channels) - 1 };
     let mut cut = 0;
     // SAFETY: the check of `Store` bounds constants and sums by `lanes`, and codes by `channels`,
     // to which masked stores keep.
@@ -265,34 +283,70 @@ unsafe fn group<const STYLE: u8, const L: usize>(s: &mut Store<'_>, first: usize
             let high = _mm512_adds_epi16(_mm512_packs_epi32(values[2], values[3]), offsets[1]);
             let bytes = _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(low, high), lo), hi);
             let bytes = _mm512_permutexvar_epi32(order, bytes);
+            if s.saturates != NEVER {
+                // Behind a ReLU only the upper bound is the code's own.
+                let outside = |values| match s.saturates[0] {
+                    i32::MIN => _mm512_cmpgt_epi16_mask(values, most),
+                    _ => _mm512_cmpgt_epu16_mask(_mm512_sub_epi16(values, least), range),
+                };
+                let present = if here == together { all } else { present::<L>(channels, here) };
+                let bits = u64::from(outside(high)) << 32 | u64::from(outside(low));
+                cut += u64::from((bits & present).count_ones());
+            }
             let to = s.codes.as_mut_ptr().add(i * s.pitch + first);
-            let low = _mm512_cmpgt_epu16_mask(_mm512_sub_epi16(low, least), range);
-            let high = _mm512_cmpgt_epu16_mask(_mm512_sub_epi16(high, least), range);
             if channels == 64 {
-                cut += u64::from((u64::from(high) << 32 | u64::from(low)).count_ones());
                 _mm512_storeu_si512(to.cast(), bytes);
-            } else if L == 2 && channels == 32 && here == 2 {
-                cut += u64::from((u64::from(high) << 32 | u64::from(low)).count_ones());
-                _mm256_storeu_si256(to.cast(), _mm512_castsi512_si256(bytes));
-                _mm256_storeu_si256(to.add(s.pitch).cast(), _mm512_extracti64x4_epi64::<1>(bytes));
             } else {
-                // The same order for the bits: which codes were cut, position by position.
-                let outside = _mm512_packs_epi16(_mm512_movm_epi16(low), _mm512_movm_epi16(high));
-                let mut outside = _mm512_movepi8_mask(_mm512_permutexvar_epi32(order, outside));
-                let mut bytes = bytes;
-                for p in 0..here {
-                    cut += u64::from((outside & own).count_ones());
-                    _mm512_mask_storeu_epi8(to.add(p * s.pitch), own, bytes);
-                    outside = outside.checked_shr(16 * L as u32).unwrap_or(0);
-                    bytes = if L == 1 {
-                        _mm512_alignr_epi32::<4>(zero, bytes)
-                    } else {
-                        _mm512_alignr_epi32::<8>(zero, bytes)
-                    };
-                }
+                store::<L>(bytes, to, s.pitch, channels, here);
             }
             i += together;
         }
     }
     cut
+}
+
+/// Which of 64 packed words are values: packing takes four words of each vector in turn, two vectors
+/// after the other two.
+fn present<const L: usize>(channels: usize, positions: usize) -> u64 {
+    let mut bits = 0;
+    for vector in 0..(positions * L).min(4) {
+        let lanes = channels.saturating_sub(vector % L * 16).min(16);
+        let (fours, rest) = (lanes / 4 * 8, lanes % 4);
+        let own = 0x0f0f_0f0f & ((1u64 << fours) - 1) | ((1u64 << rest) - 1) << fours;
+        bits |= own << (vector / 2 * 32 + vector % 2 * 4);
+    }
+    bits
+}
+
+/// Stores the codes of up to four vectors, `L` to a position.
+///
+/// # Safety
+/// The CPU must have AVX-512 F, BW and VL; `channels` codes must exist at every position.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn store<const L: usize>(bytes: __m512i, to: *mut i8, pitch: usize, channels: usize, positions: usize) {
+    let vectors = [
+        _mm512_castsi512_si128(bytes),
+        _mm512_extracti32x4_epi32::<1>(bytes),
+        _mm512_extracti32x4_epi32::<2>(bytes),
+        _mm512_extracti32x4_epi32::<3>(bytes),
+    ];
+    for p in 0..if L == 3 { 1 } else { 4 / L } {
+        // A constant range, left early: the vectors then never need an address.
+        if p >= positions {
+            break;
+        }
+        for j in 0..L {
+            let (vector, left) = (vectors[p * L + j], channels - 16 * j);
+            // SAFETY: the caller's promise; a vector is stored as far as there are channels.
+            unsafe {
+                let to = to.add(p * pitch + 16 * j);
+                match left {
+                    16.. => _mm_storeu_si128(to.cast(), vector),
+                    8 => _mm_storel_epi64(to.cast(), vector),
+                    _ => _mm_mask_storeu_epi8(to, u16::MAX >> (16 - left), vector),
+                }
+            }
+        }
+    }
 }

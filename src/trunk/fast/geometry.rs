@@ -24,7 +24,7 @@ pub(super) struct Geometry {
     /// The map is read where it is: no padding, no flipped codes, and no run that ends within a
     /// group of four.
     in_place: bool,
-    /// A 1×1 convolution that skips positions: only what it reads is copied.
+    /// A 1×1 convolution that skips rows: only those that it reads are copied.
     gathers: bool,
     /// What the copy's codes are combined with: their sign bit, or nothing.
     flip: i8,
@@ -53,7 +53,7 @@ impl Geometry {
         const BYTES: usize = 96 * 1024;
         let Shape { h, w, .. } = self.output;
         let per_image =
-            if self.gathers { h * w * self.input.c } else { ((h - 1) * self.stride[0] + self.reach) * self.pitch };
+            if self.gathers { h * self.pitch } else { ((h - 1) * self.stride[0] + self.reach) * self.pitch };
         let cached = (BYTES / per_image.div_ceil(h).max(1)).max(1) * w;
         let (threads, positions) = (rayon::current_num_threads(), batch * h * w);
         let tasks = positions.div_ceil(cached.max(POSITIONS)).max(threads);
@@ -93,15 +93,22 @@ impl Geometry {
         windows.take(4);
     }
 
-    /// Appends the inputs of a strided 1×1 convolution, and nothing between them.
+    /// Appends the rows under a strided 1×1 convolution, and none between them. What is between two
+    /// positions of a row costs less to copy than to leave out.
     fn gather(&self, table: &Table, map: &[i8], positions: Range<usize>, windows: &mut Windows) {
         let (w, c) = (self.output.w, self.input.c);
-        for position in positions {
+        let step = self.stride[1] * c;
+        let mut position = positions.start;
+        while position < positions.end {
             let (oy, ox) = (position / w, position % w);
-            let from = (oy * self.stride[0] * self.input.w + ox * self.stride[1]) * c;
-            windows.bases.push(windows.used);
+            let count = (w - ox).min(positions.end - position);
+            let from = oy * self.stride[0] * self.input.w * c + ox * step;
+            let start = windows.used;
+            windows.bases.extend((0..count).map(|i| start + i * step));
+            let run = (count - 1) * step + c;
             // SAFETY: a table exists only where the CPU has its instructions.
-            unsafe { (table.copy)(&map[from..][..c], self.flip, windows.take(c)) };
+            unsafe { (table.copy)(&map[from..][..run], self.flip, windows.take(run)) };
+            position += count;
         }
     }
 

@@ -27,6 +27,7 @@ mod plan;
 mod pool;
 mod portable;
 mod requant;
+mod softmax;
 mod sum;
 mod table;
 mod task;
@@ -51,6 +52,7 @@ pub use norm::Norm;
 pub use place::{Concatenation, Padding};
 pub use plan::Plan;
 pub use pool::Pooling;
+pub use softmax::Softmax;
 pub use sum::Sum;
 pub use table::{InstructionSet, Kernels};
 pub use task::After;
@@ -76,6 +78,7 @@ pub(super) enum Fast {
     Padding(Padding),
     Concatenation(Concatenation),
     Lookup(Lookup),
+    Softmax(Softmax),
     /// The same codes under another shape.
     Copy,
 }
@@ -102,6 +105,7 @@ impl Fast {
             (Work::Pad(op, zero), _) => Padding::new(op, inputs[0], *zero, kernels).map(Fast::Padding),
             (Work::Concat(tables), _) => Concatenation::new(tables, inputs, kernels).map(Fast::Concatenation),
             (Work::Table(table, _), _) => Lookup::new(table, kernels).map(Fast::Lookup),
+            (Work::Softmax(p), _) => Softmax::new(p, inputs[0], kernels).map(Fast::Softmax),
             (Work::Reshape(_), _) => kernels.set().map(|_| Fast::Copy),
             _ => None,
         }
@@ -124,6 +128,7 @@ impl Fast {
             (Fast::Padding(padding), _) => padding.run_into(inputs[0], out),
             (Fast::Concatenation(concatenation), _) => concatenation.run_into(inputs, out),
             (Fast::Lookup(lookup), _) => lookup.run_into(inputs[0], out),
+            (Fast::Softmax(softmax), _) => softmax.run_into(inputs[0], out),
             (Fast::Copy, _) => {
                 out.copy_from_slice(inputs[0].codes);
                 Counts::default()

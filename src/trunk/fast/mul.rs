@@ -6,6 +6,7 @@ use super::table::{Kernels, Table};
 use super::tasks::{each_chunk, whole_units};
 use super::versions::versions;
 use crate::op::{Counts, Output, mul};
+use crate::quant::onnxruntime;
 use crate::tensor::Shape;
 use crate::trunk::Map;
 
@@ -18,23 +19,34 @@ const ROWS: usize = 8;
 pub struct Mul {
     table: &'static Table,
     multiply: unsafe fn(&mut Products<'_>),
-    zero_points: [i16; 2],
+    form: Form,
     requant: Requant,
     output: Output,
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    /// Products of codes less these.
+    Centred([i16; 2]),
+    Onnxruntime(onnxruntime::Mul),
+}
+
 impl Mul {
-    /// None where a product could overflow, and for another runtime's product.
+    /// None where a product could overflow.
     pub fn new(p: &mul::Int8, kernels: Kernels) -> Option<Self> {
         let (set, table) = (kernels.set()?, kernels.table()?);
         table.requantise?;
-        let mul::Form::Tflite { zero_points, multiplier } = p.form else { return None };
-        let zero = |i: usize| zero_points[i].clamp(-128, 127) as i16;
-        if zero_points != [0, 1].map(|i| i32::from(zero(i))) {
-            return None;
-        }
-        let requant = Requant::uniform(&p.output, multiplier, 255 * 255, ROW)?;
-        Some(Self { table, multiply: multiply(set), zero_points: [zero(0), zero(1)], requant, output: p.output })
+        let (form, requant) = match p.form {
+            mul::Form::Tflite { zero_points, multiplier } => {
+                let zero = |i: usize| zero_points[i].clamp(-128, 127) as i16;
+                if zero_points != [0, 1].map(|i| i32::from(zero(i))) {
+                    return None;
+                }
+                (Form::Centred([zero(0), zero(1)]), Requant::uniform(&p.output, multiplier, 255 * 255, ROW)?)
+            }
+            mul::Form::Onnxruntime(form) => (Form::Onnxruntime(form), Requant::identity(&p.output, ROW)?),
+        };
+        Some(Self { table, multiply: multiply(set), form, requant, output: p.output })
     }
 
     /// Writes the reference loop's codes over all of `out` and returns its counts.
@@ -56,7 +68,7 @@ impl Mul {
                 let mut work = Products {
                     a: &a.codes[start + done..][..n],
                     b: &b.codes[from..][..if spread.per_channel { n } else { 1 }],
-                    zero_points: self.zero_points,
+                    form: self.form,
                     products: &mut products[done..done + n],
                 };
                 // SAFETY: the function was chosen for instructions that the CPU has.
@@ -110,7 +122,7 @@ struct Products<'a> {
     a: &'a [i8],
     /// As many, or one.
     b: &'a [i8],
-    zero_points: [i16; 2],
+    form: Form,
     products: &'a mut [i32],
 }
 
@@ -118,15 +130,24 @@ versions!(multiply, products(work: &mut Products<'_>) -> ());
 
 #[inline(always)]
 fn products(work: &mut Products<'_>) {
-    let [za, zb] = work.zero_points;
-    let centred = |a: i8| i32::from(i16::from(a) - za);
-    if let ([b], true) = (work.b, work.a.len() > 1) {
-        let b = i32::from(i16::from(*b) - zb);
-        work.products.iter_mut().zip(work.a).for_each(|(product, &a)| *product = centred(a) * b);
+    match work.form {
+        Form::Centred([za, zb]) => {
+            each(work, |q| i32::from(i16::from(q) - za), |q| i32::from(i16::from(q) - zb), |a, b| a * b)
+        }
+        Form::Onnxruntime(p) => {
+            each(work, |q| q, |q| q, |a, b| p.value(a, b).clamp(-Requant::NEAR, Requant::NEAR));
+        }
+    }
+}
+
+/// `product` of what the operands' codes stand for.
+#[inline(always)]
+fn each<T: Copy>(work: &mut Products<'_>, a: impl Fn(i8) -> T, b: impl Fn(i8) -> T, product: impl Fn(T, T) -> i32) {
+    if let ([one], true) = (work.b, work.a.len() > 1) {
+        let one = b(*one);
+        work.products.iter_mut().zip(work.a).for_each(|(y, &q)| *y = product(a(q), one));
     } else {
         let pairs = work.a.iter().zip(work.b);
-        work.products.iter_mut().zip(pairs).for_each(|(product, (&a, &b))| {
-            *product = centred(a) * i32::from(i16::from(b) - zb);
-        });
+        work.products.iter_mut().zip(pairs).for_each(|(y, (&p, &q))| *y = product(a(p), b(q)));
     }
 }

@@ -5,6 +5,7 @@
 //! channels and inputs have weight zero.
 
 use crate::op::Conv2d;
+use crate::quant::weights::WeightCodes;
 use bytemuck::{Pod, Zeroable};
 
 /// 16 output channels × 4 inputs: one cache line, and one 512-bit register.
@@ -54,15 +55,74 @@ impl Runs {
     pub fn steps(self) -> usize {
         self.len.div_ceil(4)
     }
+
+    /// The group of four that input `i` of a window is in.
+    fn group(self, i: usize) -> usize {
+        i / self.len * self.steps() + i % self.len / 4
+    }
 }
 
 pub(super) fn rows_are_contiguous(conv: &Conv2d) -> bool {
     conv.groups == 1 && (conv.dilation[1] == 1 || conv.kernel[1] == 1)
 }
 
+/// Which groups of four inputs are read, in the order in which a line holds their weights.
+///
+/// A weight with a zero point may be farther from it than eight bits reach. What is beyond goes into a
+/// line of its own: its group of inputs is read once more.
+#[derive(Clone, Debug)]
+pub(super) struct Groups {
+    per_pass: usize,
+    again: Vec<usize>,
+}
+
+impl Groups {
+    pub fn new(conv: &Conv2d, codes: &WeightCodes) -> Self {
+        let (runs, depth) = (Runs::of(conv), conv.depth());
+        let per_pass = runs.count * runs.steps();
+        let mut times = vec![0; per_pass];
+        if !codes.is_symmetric() {
+            for (channel, filter) in codes.codes.chunks_exact(depth).enumerate() {
+                let zero = codes.zero_point(channel);
+                for (i, &code) in filter.iter().enumerate() {
+                    let more = match i32::from(code) - zero {
+                        weight @ 128.. => (weight - 1) / 127,
+                        weight => (-weight - 1).max(0) / 128,
+                    } as usize;
+                    times[runs.group(i)] = more.max(times[runs.group(i)]);
+                }
+            }
+        }
+        let again = times.into_iter().enumerate().flat_map(|(group, times)| std::iter::repeat_n(group, times));
+        Self { per_pass, again: again.collect() }
+    }
+
+    /// Every place among the lines where a group's weights are.
+    fn places(&self, group: usize) -> impl Iterator<Item = usize> {
+        let first = self.again.partition_point(|&other| other < group);
+        let last = self.again.partition_point(|&other| other <= group);
+        std::iter::once(group).chain(self.per_pass + first..self.per_pass + last)
+    }
+
+    /// Lines of weights per line of channels.
+    pub fn count(&self) -> usize {
+        self.per_pass + self.again.len()
+    }
+
+    /// Where runs of `steps` groups start, from where those of a window do: all in one, or each group
+    /// for itself where some are read again.
+    pub fn segments(&self, runs: Vec<usize>, steps: usize) -> (Vec<usize>, usize) {
+        if self.again.is_empty() {
+            return (runs, steps);
+        }
+        let all = (0..self.per_pass).chain(self.again.iter().copied());
+        (all.map(|group| runs[group / steps] + group % steps * 4).collect(), 1)
+    }
+}
+
 /// The blocks of a convolution's output channels, of as equal a size as can be.
-pub(super) fn blocks(conv: &Conv2d) -> Vec<Block> {
-    let runs = Runs::of(conv);
+pub(super) fn blocks(conv: &Conv2d, groups: &Groups) -> Vec<Block> {
+    let per_line = groups.count();
     let filters = conv.out_c / conv.groups;
     let lines = filters.div_ceil(16);
     let count = lines.div_ceil(4);
@@ -77,26 +137,30 @@ pub(super) fn blocks(conv: &Conv2d) -> Vec<Block> {
             let input = group * (conv.in_c / conv.groups);
             blocks.push(Block { first, channels, lines: own, input, weights, lane });
             line += own;
-            weights += runs.count * runs.steps() * own;
+            weights += per_line * own;
             lane += own * 16;
         }
     }
     blocks
 }
 
-/// Codes `[out_c][kh][kw][in_c / groups]` in lines.
-pub(super) fn lines(conv: &Conv2d, blocks: &[Block], codes: &[i8]) -> Vec<Line> {
-    let runs = Runs::of(conv);
-    let (steps, depth) = (runs.steps(), conv.depth());
-    let total = blocks.iter().map(|b| b.lines).sum::<usize>() * runs.count * steps;
+/// Codes `[out_c][kh][kw][in_c / groups]`, their zero points taken off, in lines.
+pub(super) fn lines(conv: &Conv2d, blocks: &[Block], codes: &WeightCodes, groups: &Groups) -> Vec<Line> {
+    let (runs, depth) = (Runs::of(conv), conv.depth());
+    let total = blocks.iter().map(|b| b.lines).sum::<usize>() * groups.count();
     let mut packed = vec![Line([0; 64]); total];
     for block in blocks {
         for c in 0..block.channels {
-            let filter = &codes[(block.first + c) * depth..][..depth];
+            let filter = &codes.codes[(block.first + c) * depth..][..depth];
+            let zero = codes.zero_point(block.first + c);
             for (i, &code) in filter.iter().enumerate() {
-                let (run, k) = (i / runs.len, i % runs.len);
-                let line = block.weights + (run * steps + k / 4) * block.lines + c / 16;
-                packed[line].0[c % 16 * 4 + k % 4] = code;
+                let mut weight = i32::from(code) - zero;
+                for place in groups.places(runs.group(i)) {
+                    let part = weight.clamp(-128, 127);
+                    let line = block.weights + place * block.lines + c / 16;
+                    packed[line].0[c % 16 * 4 + i % runs.len % 4] = part as i8;
+                    weight -= part;
+                }
             }
         }
     }

@@ -1,10 +1,10 @@
 //! One layer on the fast kernels: what is packed once, and how a batch runs through it.
 
 use super::geometry::{Geometry, Windows};
-use super::pack::{Block, Line, Runs, blocks, lines};
+use super::pack::{Block, Groups, Line, Runs, blocks, lines};
 use super::requant::Requant;
 use super::table::{Kernels, Table};
-use super::task::{After, Task};
+use super::task::{After, Scratch, Task};
 use crate::graph::MAX_MAP_ELEMENTS;
 use crate::op::product::{Join, Product};
 use crate::op::{Conv2d, Counts, Linear};
@@ -27,9 +27,8 @@ pub struct Plan {
     zero: i8,
     pub(super) blocks: Vec<Block>,
     pub(super) lines: Vec<Line>,
-    pub(super) runs: Runs,
-    /// The weights' zero points in lanes; nothing where all are zero.
-    pub(super) weight_zeros: Vec<i32>,
+    /// Groups of four inputs per segment of a window.
+    pub(super) steps: usize,
     /// In lanes: what turns raw products into centred ones; the same with the bias.
     pub(super) centre: Vec<i32>,
     pub(super) biased: Vec<i32>,
@@ -50,19 +49,16 @@ impl Plan {
         let height = padded(input.h, [conv.pad[0], conv.pad[2]])?;
         let width = padded(input.w, [conv.pad[1], conv.pad[3]])?;
         height.checked_mul(width)?.checked_mul(input.c).filter(|&n| n <= MAX_MAP_ELEMENTS)?;
-        let blocks = blocks(conv);
+        let groups = Groups::new(conv, codes);
+        let blocks = blocks(conv, &groups);
         let offset = p.input_zero_point + if table.unsigned_inputs { 128 } else { 0 };
         let lanes = blocks.last().map_or(0, |b| b.lane + b.lanes());
         let (mut centre, mut biased, mut largest) = (vec![0i32; lanes], vec![0i32; lanes], vec![0i64; lanes]);
         let widest = i64::from((-128 - p.input_zero_point).abs().max((127 - p.input_zero_point).abs()));
-        let mut weight_zeros = if codes.is_symmetric() { vec![] } else { vec![0i32; lanes] };
         for block in &blocks {
             for c in 0..block.channels {
                 let (filter, lane) = (&codes.codes[(block.first + c) * conv.depth()..][..conv.depth()], block.lane + c);
                 let zero = codes.zero_point(block.first + c);
-                if !weight_zeros.is_empty() {
-                    weight_zeros[lane] = zero;
-                }
                 let centred = filter.iter().map(|&w| i32::from(w) - zero);
                 let sum = centred.clone().fold(0i32, |s, w| s.wrapping_add(w));
                 centre[lane] = sum.wrapping_mul(offset).wrapping_neg();
@@ -73,17 +69,19 @@ impl Plan {
         if largest.iter().any(|&sum| sum > i64::from(i32::MAX)) {
             return None;
         }
+        let mut geometry = Geometry::new(conv, input, output, table.unsigned_inputs);
+        let steps;
+        (geometry.segments, steps) = groups.segments(geometry.segments, Runs::of(conv).steps());
         Some(Self {
             table,
-            geometry: Geometry::new(conv, input, output, table.unsigned_inputs),
+            geometry,
             input,
             out_c: conv.out_c,
             depth: conv.depth(),
             zero: p.input_zero_point as i8,
             requant: Requant::new(p, &blocks, &largest).filter(|_| table.requantise.is_some()),
-            lines: lines(conv, &blocks, &codes.codes),
-            runs: Runs::of(conv),
-            weight_zeros,
+            lines: lines(conv, &blocks, codes, &groups),
+            steps,
             blocks,
             centre,
             biased,
@@ -115,11 +113,11 @@ impl Plan {
         let chunk = self.geometry.positions_per_task(x.batch) * self.out_c;
         let macs = Macs((out.len() * self.depth) as u64);
         let task = |(i, codes): (usize, &mut [i8])| {
-            WINDOWS.with_borrow_mut(|windows| {
+            OWN.with_borrow_mut(|(windows, scratch)| {
                 let (first, count) = (i * chunk / self.out_c, codes.len() / self.out_c);
                 self.geometry.place(self.table, x, self.zero, first, count, windows);
                 let mut task = Task { plan: self, p, join, after, first: i * chunk, codes, counts: Default::default() };
-                task.run(self.geometry.source(x, windows), &windows.bases);
+                task.run(self.geometry.source(x, windows), &windows.bases, scratch);
                 task.counts
             })
         };
@@ -136,5 +134,5 @@ impl Plan {
 
 thread_local! {
     /// One per thread for the life of the program: a task allocates only when it is the largest yet.
-    static WINDOWS: RefCell<Windows> = RefCell::default();
+    static OWN: RefCell<(Windows, Scratch)> = RefCell::default();
 }

@@ -13,8 +13,8 @@ use crate::quant::{Multiplier, RequantStyle};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
     /// A rounding doubling high product by `factor`, then a rounding shift by `right`: ties away
-    /// from zero, or up.
-    Double { away: bool },
+    /// from zero, or up. `wide`: ties away, every channel's factor is 2^30 at least, and every shift one.
+    Double { away: bool, wide: bool },
     /// The 64-bit product by `factor`, rounded once by a shift of `right`.
     Single,
     /// A product by `factor`, the bits of an f32, ties to even.
@@ -45,21 +45,23 @@ impl Requant {
     /// The same for anything with registers.
     pub fn of(registers: &Registers, output: &Output, blocks: &[Block], largest: &[i64]) -> Option<Self> {
         let mut made = Self::absent(output, largest.len())?;
-        let style = made.style;
+        let (style, mut wide) = (made.style, true);
         for block in blocks {
             for c in 0..block.channels {
                 let (channel, lane) = (block.first + c, block.lane + c);
                 let (m, bias) = (registers.multipliers[channel], registers.bias[channel]);
                 if m.mantissa == 0 {
                     made.offset[lane] = bias.saturating_add(output.zero_point);
+                    wide = false;
                 } else {
                     (made.factor[lane], made.right[lane]) = constants(style, m, largest[lane] + i64::from(bias).abs())?;
                     made.offset[lane] = output.zero_point;
                     made.limit = made.limit.min(limit(style, m));
+                    wide &= is_wide(m);
                 }
             }
         }
-        made.halved = made.right.iter().all(|&right| right > 0);
+        made.shifts(wide);
         Some(made)
     }
 
@@ -69,15 +71,33 @@ impl Requant {
         let (factor, right) = constants(made.style, m, largest)?;
         (made.factor, made.right, made.offset) =
             (vec![factor; lanes], vec![right; lanes], vec![output.zero_point; lanes]);
-        made.halved = right > 0;
+        made.shifts(is_wide(m));
         Some(made)
     }
+
+    /// Notes what is known of all shifts and factors.
+    fn shifts(&mut self, are_wide: bool) {
+        self.halved = self.right.iter().all(|&right| right > 0);
+        if let Style::Double { away: true, wide } = &mut self.style {
+            *wide = are_wide && self.halved;
+        }
+    }
+
+    /// For values that another runtime's formula has rounded already, within [`Requant::NEAR`]: what is
+    /// left are the bounds.
+    pub fn identity(output: &Output, lanes: usize) -> Option<Self> {
+        let output = Output { style: RequantStyle::F32Rne, zero_point: 0, ..*output };
+        Self::uniform(&output, Multiplier::from_f32(1.0), i64::from(Self::NEAR), lanes)
+    }
+
+    /// Farther values than this are beyond any bound, and an f32 holds all up to it.
+    pub const NEAR: i32 = 1 << 20;
 
     /// Lanes without channels.
     fn absent(output: &Output, lanes: usize) -> Option<Self> {
         let style = match output.style {
-            RequantStyle::GemmlowpDouble => Style::Double { away: true },
-            RequantStyle::Ruy => Style::Double { away: false },
+            RequantStyle::GemmlowpDouble => Style::Double { away: true, wide: false },
+            RequantStyle::Ruy => Style::Double { away: false, wide: false },
             RequantStyle::Single => Style::Single,
             RequantStyle::F32Rne => Style::Float,
             // The scalar definition requantises what no vector does.
@@ -91,6 +111,11 @@ impl Requant {
         let (factor, right, offset) = (vec![0; lanes], vec![1; lanes], vec![output.clamp.lo(); lanes]);
         Some(Self { style, halved: true, factor, right, offset, saturates, limit: i64::from(i32::MAX) })
     }
+}
+
+/// Twice the factor is a 32-bit number less 2^32.
+fn is_wide(m: Multiplier) -> bool {
+    m.mantissa >= 1 << 30
 }
 
 /// The largest sum with which [`constants`] has an answer.

@@ -1,5 +1,7 @@
 //! The int8 addition of two maps: what each operand contributes, then vector requantisation of the sum.
 //!
+//! Another runtime's sum gives values that only their bounds are missing from.
+//!
 //! Contributions follow a formula where the style has one ([`Addend`]), and a table of the 256 codes
 //! where it does not.
 
@@ -9,6 +11,7 @@ use super::table::{Kernels, Store, Table};
 use super::tasks::{TASK, each_chunk};
 use super::versions::versions;
 use crate::op::{Counts, Output, add};
+use crate::quant::sum;
 use crate::trunk::Map;
 
 /// Elements per line of sums.
@@ -33,14 +36,22 @@ enum Operands {
     Formulas([Addend; 2]),
     /// What each code adds, at index `code + 128`.
     Tables([Box<[i32; 256]>; 2]),
+    /// Another runtime's formula.
+    Direct(sum::Sum),
 }
 
 impl Sum {
     /// The fast form of an addition; none where a sum could overflow.
     pub fn new(p: &add::Int8, kernels: Kernels) -> Option<Self> {
-        let add::Form::Tflite(form) = &p.form else { return None };
         let (set, table) = (kernels.set()?, kernels.table()?);
         table.requantise?;
+        let form = match &p.form {
+            add::Form::Tflite(form) => form,
+            add::Form::Direct(sum) => {
+                let (requant, operands) = (Requant::identity(&p.output, ROW)?, Operands::Direct(*sum));
+                return Some(Self { table, fill: fill(set), operands, requant, output: p.output });
+            }
+        };
         let codes = || i8::MIN..=i8::MAX;
         let most = |operand| codes().map(|q| form.scaled(operand, q).abs()).max().unwrap_or(0);
         let requant = Requant::uniform(&p.output, form.sum, most(0) + most(1), ROW)?;
@@ -141,26 +152,51 @@ fn fill_sums(work: &mut Fill<'_>) {
             let at = |q: i8| usize::from(q as u8 ^ 128);
             each(work, |a, b| p[at(a)] + q[at(b)]);
         }
+        // One loop for each that is common.
+        Operands::Direct(sum::Sum::Onnxruntime(p)) => each(work, |a, b| near(p.value(a, b))),
+        Operands::Direct(sum::Sum::Scaled(p)) => each(work, |a, b| near(p.value(a, b))),
+        Operands::Direct(p) => each(work, |a, b| near(p.value(a, b))),
     }
 }
 
-/// Whole lines of sums have a length that compilers know.
+#[inline(always)]
+fn near(value: i32) -> i32 {
+    value.clamp(-Requant::NEAR, Requant::NEAR)
+}
+
+/// Sums of a row come in pieces whose length compilers know: narrow layers have rows of 16 or 24.
 #[inline(always)]
 fn each(work: &mut Fill<'_>, sum: impl Fn(i8, i8) -> i32) {
-    let Rows { channels, lanes, pitch } = work.rows;
+    let Rows { mut channels, mut lanes, mut pitch } = work.rows;
+    if lanes == channels && pitch == [channels; 2] {
+        // Rows without gaps are one.
+        (channels, lanes, pitch) = (work.sums.len(), work.sums.len(), [work.sums.len(); 2]);
+    }
     for (i, sums) in work.sums.chunks_mut(lanes).enumerate() {
         let (a, b) = (&work.a[i * pitch[0]..][..channels], &work.b[i * pitch[1]..][..channels]);
         let mut done = 0;
         while channels - done >= ROW {
-            let sums: &mut [i32] = &mut sums[done..done + ROW];
-            let (a, b) = (&a[done..done + ROW], &b[done..done + ROW]);
-            for c in 0..ROW {
-                sums[c] = sum(a[c], b[c]);
-            }
+            piece::<ROW>(a, b, sums, done, &sum);
             done += ROW;
+        }
+        while channels - done >= 16 {
+            piece::<16>(a, b, sums, done, &sum);
+            done += 16;
+        }
+        while channels - done >= 8 {
+            piece::<8>(a, b, sums, done, &sum);
+            done += 8;
         }
         for c in done..channels {
             sums[c] = sum(a[c], b[c]);
         }
+    }
+}
+
+#[inline(always)]
+fn piece<const N: usize>(a: &[i8], b: &[i8], sums: &mut [i32], from: usize, sum: impl Fn(i8, i8) -> i32) {
+    let (a, b, sums) = (&a[from..from + N], &b[from..from + N], &mut sums[from..from + N]);
+    for c in 0..N {
+        sums[c] = sum(a[c], b[c]);
     }
 }

@@ -106,15 +106,6 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// The sum of inputs as a tile reads them.
-    pub fn total(&self, inputs: &[i8]) -> i32 {
-        if self.unsigned_inputs {
-            inputs.iter().map(|&q| i32::from(q as u8)).sum()
-        } else {
-            inputs.iter().map(|&q| i32::from(q)).sum()
-        }
-    }
-
     /// Codes for sums that share one multiplier, and how many the int8 range cut off. Sums come in
     /// rows of `lanes`; every row but the last of `codes` is full.
     pub fn uniform(&self, requant: &Requant, output: &Output, sums: &[i32], lanes: usize, codes: &mut [i8]) -> u64 {
@@ -141,7 +132,7 @@ impl Table {
     }
 }
 
-/// Positions of a tile: a multiple of what any instruction set holds in registers at once.
+/// Positions of a tile of 64 channels: a multiple of what any instruction set holds in registers at once.
 pub(super) const POSITIONS: usize = 48;
 /// The most sums of a tile.
 pub(super) const MAX_SUMS: usize = POSITIONS * 64;

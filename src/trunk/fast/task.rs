@@ -3,7 +3,7 @@
 use super::pack::{Block, Line};
 use super::plan::Plan;
 use super::sum::{Rows, Sum};
-use super::table::{MAX_SUMS, POSITIONS, Store, Tile};
+use super::table::{MAX_SUMS, Store, Tile};
 use crate::op::Counts;
 use crate::op::product::{Join, Product};
 
@@ -30,6 +30,18 @@ pub(super) struct Task<'a> {
     pub counts: [Counts; 2],
 }
 
+/// A tile's sums, and its codes where an addition reads them. What they hold before does not matter.
+pub(super) struct Scratch {
+    sums: Box<[i32; MAX_SUMS]>,
+    own: Box<[i8; MAX_SUMS]>,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self { sums: Box::new([0; MAX_SUMS]), own: Box::new([0; MAX_SUMS]) }
+    }
+}
+
 /// Where a tile's codes go.
 struct Place<'a> {
     codes: &'a mut [i8],
@@ -38,15 +50,16 @@ struct Place<'a> {
 
 impl Task<'_> {
     /// Blocks outside, positions inside: a block's weights stay in cache while positions pass.
-    pub fn run(&mut self, source: &[i8], bases: &[usize]) {
+    pub fn run(&mut self, source: &[i8], bases: &[usize], scratch: &mut Scratch) {
         let plan = self.plan;
-        let mut sums = [0i32; MAX_SUMS];
-        let mut own = [0i8; MAX_SUMS];
+        let Scratch { sums, own } = scratch;
         for (number, block) in plan.blocks.iter().enumerate() {
             let ahead = plan.blocks.get(number + 1).map_or(&[][..], |next| &plan.lines[next.weights..]);
             let (lanes, channels) = (block.lanes(), block.channels);
-            for (i, at) in bases.chunks(POSITIONS).enumerate() {
-                let start = i * POSITIONS * plan.out_c + block.first;
+            // Narrow blocks take more positions: their sums are as many, and calls are fewer.
+            let together = MAX_SUMS / lanes;
+            for (i, at) in bases.chunks(together).enumerate() {
+                let start = i * together * plan.out_c + block.first;
                 let sums = &mut sums[..at.len() * lanes];
                 self.tile(block, source, at, if i == 0 { ahead } else { &[] }, sums);
                 let Some(after) = self.after else {
@@ -55,7 +68,7 @@ impl Task<'_> {
                     self.codes = codes;
                     continue;
                 };
-                self.finish(block, start, sums, Place { codes: &mut own, pitch: channels });
+                self.finish(block, start, sums, Place { codes: &mut own[..], pitch: channels });
                 let other = &after.other[self.first + start..];
                 let (pitch, codes) = ([channels, plan.out_c], [&own[..], other]);
                 let (pitch, codes) = match after.operand {
@@ -78,7 +91,7 @@ impl Task<'_> {
             input,
             at,
             segments: &plan.geometry.segments,
-            steps: plan.runs.steps(),
+            steps: plan.steps,
             weights: &plan.lines[block.weights..],
             ahead,
             lines: block.lines,
@@ -88,23 +101,6 @@ impl Task<'_> {
         tile.check();
         // SAFETY: a table exists only where the CPU has its instructions, and the tile is checked.
         unsafe { (plan.table.tile)(&mut tile) };
-        if !plan.weight_zeros.is_empty() {
-            self.correct(block, input, at, tile.sums);
-        }
-    }
-
-    /// `Σ x (w - z) = Σ x w - z Σ x`: takes the second part from sums of the first. What inputs have
-    /// besides is part of what sums start from.
-    fn correct(&self, block: &Block, input: &[i8], at: &[usize], sums: &mut [i32]) {
-        let plan = self.plan;
-        let zeros = &plan.weight_zeros[block.lane..];
-        for (&at, sums) in at.iter().zip(sums.chunks_exact_mut(block.lanes())) {
-            let run = |&segment: &usize| plan.table.total(&input[at + segment..][..plan.runs.len]);
-            let total = plan.geometry.segments.iter().map(run).fold(0i32, i32::wrapping_add);
-            for (sum, &zero) in sums[..block.channels].iter_mut().zip(zeros) {
-                *sum = sum.wrapping_sub(total.wrapping_mul(zero));
-            }
-        }
     }
 
     /// From sums to codes; `start` is the first one's element of the task.

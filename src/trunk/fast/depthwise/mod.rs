@@ -6,12 +6,15 @@
 //! The interleaved strip is one output row (or a few short ones) long and carries the border; the map is
 //! never copied.
 //!
+//! Square windows of 3 and 5 need no strip where the CPU interleaves in registers (`direct.rs`).
+//!
 //! A weight minus its zero point may take nine bits. Where lanes are bytes, such layers take two passes
 //! over the window, with a half of every weight each.
 //!
 //! Refused, so that the general path or the reference loop runs: several filters per channel, and sums
 //! that may leave 32 bits.
 
+mod direct;
 mod form;
 #[cfg(target_arch = "aarch64")]
 #[expect(clippy::needless_range_loop, reason = "positions of a register tile are indexed alike")]
@@ -21,6 +24,7 @@ mod plain;
 #[expect(clippy::needless_range_loop, reason = "positions of a register tile are indexed alike")]
 mod x86;
 
+use self::direct::{Direct, INPUT_ROWS, Rows};
 use self::form::{Form, Interleave, Taps, Tile};
 use super::finish::{Finish, Sums};
 use super::pack::Block;
@@ -39,6 +43,8 @@ use std::cell::RefCell;
 const POSITIONS: usize = 32;
 /// Lines of 16 channels that share a strip.
 const LINES: usize = 4;
+/// Sums that are formed before they become codes where there is no strip.
+const SUMS: usize = 64 * LINES * 16;
 /// A strip of more lanes than this for one output row is a sign of absurd padding.
 const MOST_LANES: usize = 1 << 20;
 
@@ -57,6 +63,8 @@ pub struct Depthwise {
     /// `[line][pass][group of rows][column]`.
     weights: Vec<Taps>,
     passes: usize,
+    /// The same weights for loops that need no strip, where there is one.
+    direct: Option<Direct>,
     /// Per lane: what sums start from.
     init: Vec<i32>,
     requant: Option<Requant>,
@@ -104,11 +112,13 @@ impl Depthwise {
         let columns = input.w.checked_add(conv.pad[1])?.checked_add(conv.pad[3])?;
         columns.checked_mul(groups)?.checked_mul(LINES * 16).filter(|&lanes| lanes <= MOST_LANES)?;
         let centred = Centred::new(codes, depth, form)?;
-        let mut weights = vec![Taps([0; 16]); lines * centred.passes * groups * kw];
+        let direct = Direct::new(conv, &centred, form, set);
+        let taps = if direct.is_some() { 0 } else { lines * centred.passes * groups * kw };
+        let mut weights = vec![Taps([0; 16]); taps];
         let (mut init, mut largest) = (vec![0i32; lines * 16], vec![0i64; lines * 16]);
         let widest = i64::from((-128 - p.input_zero_point).abs().max((127 - p.input_zero_point).abs()));
         for (c, filter) in centred.values.chunks_exact(depth).enumerate() {
-            for pass in 0..centred.passes {
+            for pass in 0..if direct.is_some() { 0 } else { centred.passes } {
                 for g in 0..groups {
                     for kx in 0..kw {
                         let rows = g * form.rows..kh.min((g + 1) * form.rows);
@@ -141,6 +151,7 @@ impl Depthwise {
             padding: form.lane((0..form.rows).map(|_| p.input_zero_point + form.offset)),
             weights,
             passes: centred.passes,
+            direct,
             init,
             requant,
             registers: p.registers.clone(),
@@ -164,7 +175,10 @@ impl Depthwise {
         let counts = each_chunk(out, self.rows_per_task(x.batch) * row, |first, codes| {
             STRIP.with_borrow_mut(|strip| {
                 let task = Task { plan: self, finish: &finish, x, strip };
-                task.rows(first, codes)
+                match &self.direct {
+                    Some(direct) => task.direct(direct, first, codes),
+                    None => task.rows(first, codes),
+                }
             })
         });
         counts + Counts { macs, ..Counts::default() }
@@ -215,7 +229,81 @@ struct Span {
     row: usize,
 }
 
-impl Task<'_> {
+impl<'a> Task<'a> {
+    /// The output rows of `codes` without a strip, a few rows at once, 64 channels at a time.
+    fn direct(mut self, direct: &Direct, first: usize, codes: &mut [i8]) -> Counts {
+        let (plan, mut counts) = (self.plan, Counts::default());
+        let Shape { h, w, c } = plan.output;
+        let (lines, mut at) = (c.div_ceil(16), first / (w * c));
+        let spans = lines.div_ceil(LINES);
+        if self.strip.len() < SUMS {
+            self.strip.resize(SUMS, 0);
+        }
+        let mut rest = codes;
+        while !rest.is_empty() {
+            let together = direct.rows.min(h - at % h).min(rest.len() / (w * c));
+            let (codes, after) = rest.split_at_mut(together * w * c);
+            let mut line = 0;
+            for i in 0..spans {
+                let own = (lines - line).div_ceil(spans - i);
+                let span = plan.span(line, own, false);
+                let positions = (SUMS / (direct.rows * own * 16)).min(w);
+                let rows = self.input_rows(at, span);
+                for from in (0..w).step_by(positions) {
+                    let positions = positions.min(w - from);
+                    self.direct_sums(direct, &rows, span, from, positions);
+                    for r in 0..together {
+                        let values = &mut self.strip[r * positions * own * 16..][..positions * own * 16];
+                        let mut sums = Sums { values, lanes: own * 16, first: line * 16, channels: span.channels };
+                        let start = (r * w + from) * c + line * 16;
+                        self.finish.codes(&mut sums, at * w * c + start, &mut codes[start..], &mut counts);
+                    }
+                }
+                line += own;
+            }
+            at += together;
+            rest = after;
+        }
+        counts
+    }
+
+    /// The input rows under row `at` of the batch and the row below, from a span's first channel on.
+    fn input_rows(&self, at: usize, span: Span) -> [&'a [i8]; INPUT_ROWS] {
+        let (plan, conv, input) = (self.plan, &self.plan.conv, self.plan.input);
+        let image = self.x.image(at / plan.output.h);
+        let mut rows = [&plan.outside[span.line * 16..]; INPUT_ROWS];
+        for (i, row) in rows.iter_mut().enumerate().take(conv.kernel[0] + 1) {
+            let iy = (at % plan.output.h * conv.stride[0] + i).checked_sub(conv.pad[0]);
+            if let Some(iy) = iy.filter(|&iy| iy < input.h) {
+                *row = &image[iy * input.w * input.c..][span.line * 16..input.w * input.c];
+            }
+        }
+        rows
+    }
+
+    /// The sums of `positions` of those rows from `from` on.
+    fn direct_sums(&mut self, direct: &Direct, rows: &[&[i8]; INPUT_ROWS], span: Span, from: usize, positions: usize) {
+        let (plan, input) = (self.plan, self.plan.input);
+        for line in 0..span.lines {
+            let first = (span.line + line) * 16;
+            let mut work = Rows {
+                rows,
+                first: line * 16,
+                width: input.w,
+                pitch: input.c,
+                channels: (input.c - first).min(16),
+                start: (from * plan.conv.stride[1]) as isize - plan.conv.pad[1] as isize,
+                padding: plan.padding,
+                weights: direct.weights(span.line + line),
+                init: &plan.init[first..],
+                positions,
+                lanes: span.lines * 16,
+                sums: &mut self.strip[line * 16..],
+            };
+            direct.run(&mut work, span.line + line);
+        }
+    }
+
     fn rows(mut self, first: usize, codes: &mut [i8]) -> Counts {
         let (plan, mut counts) = (self.plan, Counts::default());
         let row = plan.output.w * plan.output.c;
