@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 mod account;
+mod data;
 mod devices;
 mod failure;
 mod hw;
@@ -46,6 +47,8 @@ enum Command {
     Hw(hw::Hw),
     /// List the adapter devices of this machine.
     Devices(devices::Devices),
+    /// Show what is in a data set: counts, sizes, mean and deviation, a contact sheet.
+    Data(data::Data),
     /// Calibrate and freeze a model into our own trunk file.
     Import(import::Import),
     /// Show a model's layers, codes, registers and structure.
@@ -62,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Verify(c) => c.execute(),
         Command::Hw(c) => c.execute(),
         Command::Devices(c) => c.execute(),
+        Command::Data(c) => c.execute(),
         Command::Import(c) => c.execute(),
         Command::Inspect(c) => c.execute(),
     };

@@ -102,7 +102,7 @@ fn is_stream(path: &Path) -> bool {
 }
 
 /// Finds out before the work whether its result can be written.
-fn check(path: &Path) -> Result<(), Failure> {
+pub fn check(path: &Path) -> Result<(), Failure> {
     if is_stream(path) {
         return Ok(());
     }
@@ -111,7 +111,7 @@ fn check(path: &Path) -> Result<(), Failure> {
 }
 
 /// Writes a file under another name beside it and renames it when it is complete.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     if is_stream(path) {
         return std::fs::write(path, bytes).map_err(|e| fault(path, e));
     }

@@ -8,6 +8,7 @@
 //! images, images of another size than the set's, members outside the archive, and sizes that the
 //! bytes do not justify.
 
+use crate::model::ModelError;
 use spec::Argument;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -18,18 +19,23 @@ pub mod augment;
 mod catalogue;
 mod cifar10;
 mod cifar10_jpeg;
+mod cifar_binary;
 mod dataset;
 mod idx;
 pub mod image;
 mod images;
 pub mod jpeg;
 pub mod loader;
+mod listed;
+mod npz;
 mod omniglot;
 mod protocol;
 mod read;
+pub mod sheet;
 mod spec;
 pub mod split;
 mod store;
+pub mod summary;
 pub mod synth;
 mod tree;
 
@@ -60,6 +66,8 @@ pub enum DataError {
     File { path: PathBuf, why: String },
     #[error("{}: member '{member}': {why}", archive.display())]
     Member { archive: PathBuf, member: String, why: String },
+    #[error(transparent)]
+    Array(#[from] ModelError),
 }
 
 /// A kind of source.
@@ -91,8 +99,17 @@ struct Ask<'a> {
 }
 
 /// Every door, in the order in which help lists them.
-pub const SOURCES: &[Source] =
-    &[cifar10::SOURCE, cifar10_jpeg::SOURCE, idx::SOURCE, omniglot::SOURCE, images::SOURCE, synth::SOURCE];
+pub const SOURCES: &[Source] = &[
+    cifar10::SOURCE,
+    cifar10_jpeg::SOURCE,
+    cifar_binary::SOURCE,
+    idx::SOURCE,
+    omniglot::SOURCE,
+    images::SOURCE,
+    npz::SOURCE,
+    listed::SOURCE,
+    synth::SOURCE,
+];
 
 /// Opens the data set that `spec` names, with all its splits, as the spec's protocol leaves them.
 /// Its procedural images are drawn at the size that is asked for; all others come as stored.
