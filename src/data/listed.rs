@@ -82,7 +82,9 @@ fn rows(list: &Path) -> Result<Vec<Row>, DataError> {
     let mut rows = vec![];
     for (at, record) in reader.records().enumerate() {
         let record = record.map_err(|error| refused(at + 1, error.to_string()))?;
-        if at == 0 && let Some(found) = header(&record) {
+        if at == 0
+            && let Some(found) = header(&record)
+        {
             columns = found;
             continue;
         }
@@ -103,7 +105,8 @@ fn rows(list: &Path) -> Result<Vec<Row>, DataError> {
 
 /// The columns of path, label and split, if this is a header.
 fn header(record: &csv::StringRecord) -> Option<(usize, Option<usize>, Option<usize>)> {
-    let find = |names: &[&str]| record.iter().position(|cell| names.contains(&cell.trim().to_ascii_lowercase().as_str()));
+    let find =
+        |names: &[&str]| record.iter().position(|cell| names.contains(&cell.trim().to_ascii_lowercase().as_str()));
     find(&PATHS).map(|path| (path, find(&LABELS), find(&SPLITS)))
 }
 
@@ -149,7 +152,10 @@ mod tests {
     #[test]
     fn lists_with_and_without_header_are_read() {
         let (plain, _folder) = set("a.png,dog\nsub/b.png,cat\n").unwrap();
-        assert_eq!((plain.classes.clone(), plain[Split::Train].labels()), (vec!["cat".into(), "dog".into()], Some(vec![1, 0])));
+        assert_eq!(
+            (plain.classes.clone(), plain[Split::Train].labels()),
+            (vec!["cat".into(), "dog".into()], Some(vec![1, 0]))
+        );
         assert_eq!(plain[Split::Train].image(1).unwrap().pixels, [2; 4]);
         let (headed, _folder) = set("label,split,path\n10,train,a.png\n9,test,./sub/b.png\n").unwrap();
         assert_eq!(headed.classes, ["9", "10"]);

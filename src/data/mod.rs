@@ -10,7 +10,7 @@
 
 use crate::model::ModelError;
 use spec::Argument;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 mod archive;
@@ -21,12 +21,13 @@ mod cifar10;
 mod cifar10_jpeg;
 mod cifar_binary;
 mod dataset;
+mod detect;
 mod idx;
 pub mod image;
 mod images;
 pub mod jpeg;
-pub mod loader;
 mod listed;
+pub mod loader;
 mod npz;
 mod omniglot;
 mod protocol;
@@ -148,7 +149,13 @@ pub fn open(spec: &str, options: &OpenOptions) -> Result<Dataset, DataError> {
 fn parsed(spec: &str) -> Result<(&'static Source, Argument), DataError> {
     let refused = |why: String| DataError::Spec { spec: spec.into(), why };
     let (kind, argument) = spec.split_once(':').unwrap_or((spec, ""));
-    let Some(source) = SOURCES.iter().find(|source| source.kind == kind) else {
+    let named = SOURCES.iter().find(|source| source.kind == kind);
+    if named.is_none()
+        && let Some(found) = detected(spec)?
+    {
+        return Ok(found);
+    }
+    let Some(source) = named else {
         let known: Vec<String> = SOURCES.iter().map(|s| format!("{}:{}", s.kind, s.argument)).collect();
         return Err(refused(format!("'{kind}' is no kind of data; there are {}", known.join(", "))));
     };
@@ -160,6 +167,18 @@ fn parsed(spec: &str) -> Result<(&'static Source, Argument), DataError> {
         Is::Name => Argument::of_name(kind, argument, source.keys)?,
     };
     Ok((source, argument))
+}
+
+/// A path without a kind, if something is there.
+fn detected(spec: &str) -> Result<Option<(&'static Source, Argument)>, DataError> {
+    let argument = Argument::of_path("path", spec, &[]);
+    let path = argument.as_ref().map_or(spec, |argument| argument.path.as_str());
+    if path.is_empty() || !Path::new(path).exists() {
+        return Ok(None);
+    }
+    let kind = detect::kind(Path::new(path))?;
+    let source = SOURCES.iter().find(|source| source.kind == kind);
+    source.map(|source| Ok((source, argument?))).transpose()
 }
 
 fn opened(source: &Source, ask: &Ask) -> Result<Catalogue, DataError> {
