@@ -6,7 +6,7 @@
 pub mod philox;
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 use rand_distr::{Distribution, Normal};
 use sha2::{Digest, Sha256};
 
@@ -21,6 +21,11 @@ pub fn normal(seed: u64, name: &str, count: usize, sigma: f64) -> Vec<f32> {
     let mut rng = stream(seed, name);
     let normal = Normal::new(0.0, sigma).expect("a finite, non-negative deviation");
     (0..count).map(|_| normal.sample(&mut rng) as f32).collect()
+}
+
+/// The noise of a purpose: that of another name or of another seed has nothing in common with it.
+pub fn named(seed: u64, name: &str) -> Noise {
+    Noise::new(stream(seed, name).next_u64(), 0, 0)
 }
 
 /// Noise by element: a counter-based generator, so that neither order nor threads matter.
@@ -58,6 +63,22 @@ impl Noise {
         let high = std::array::from_fn(|i| ((first + i as u64) >> 32) as u32 ^ self.image);
         let [upper, lower, ..] = philox::words([[step; N], [tensor; N], low, high], self.key);
         std::array::from_fn(|i| u64::from(upper[i]) << 32 | u64::from(lower[i]))
+    }
+
+    /// The noise of another step under the same seed.
+    pub fn in_step(self, step: u32) -> Self {
+        Self { counter: [step, self.counter[1]], ..self }
+    }
+
+    /// The noise of another tensor, or of another choice for the same thing, in the same step.
+    pub fn of_tensor(self, tensor: u32) -> Self {
+        Self { counter: [self.counter[0], tensor], ..self }
+    }
+
+    /// A whole number below `bound` for element `index`; 0 if there is none.
+    #[inline]
+    pub fn below(self, index: u64, bound: u64) -> u64 {
+        ((u128::from(self.bits(index)) * u128::from(bound)) >> 64) as u64
     }
 
     /// A uniform value in [0, 1) for element `index`.

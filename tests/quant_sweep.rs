@@ -149,6 +149,7 @@ fn counts_are_those_of_a_hand_count() {
         images: bytes.iter().map(image).collect(),
         labels: Some(vec![0, 0, 0, 1, 1, 1, 1]),
         shape: Shape::new(1, 1, 3),
+        broken: Default::default(),
     };
     let grid = Grid { accumulator_bits: vec![16, 17, 18, 32], ..plain() };
     let sweep = swept(by_hand(), &data, &grid);

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 mod account;
 mod calibrate;
+mod data;
 mod devices;
 mod eval;
 mod export;
@@ -61,6 +62,8 @@ enum Command {
     Calibrate(calibrate::Calibrate),
     /// List the adapter devices of this machine.
     Devices(devices::Devices),
+    /// Show what is in a data set: counts, sizes, mean and deviation, a contact sheet.
+    Data(data::Data),
     /// Calibrate and freeze a model into our own trunk file.
     Import(import::Import),
     /// Write a trunk in the form of another tool.
@@ -83,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Hw(c) => c.execute(),
         Command::Calibrate(c) => c.execute(),
         Command::Devices(c) => c.execute(),
+        Command::Data(c) => c.execute(),
         Command::Import(c) => c.execute(),
         Command::Export(c) => c.execute(),
         Command::Inspect(c) => c.execute(),

@@ -109,7 +109,7 @@ fn is_stream(path: &Path) -> bool {
 }
 
 /// Finds out before the work whether its result can be written.
-pub(super) fn check(path: &Path) -> Result<(), Failure> {
+pub fn check(path: &Path) -> Result<(), Failure> {
     if is_stream(path) {
         return Ok(());
     }
@@ -118,7 +118,7 @@ pub(super) fn check(path: &Path) -> Result<(), Failure> {
 }
 
 /// Writes a file under another name beside it and renames it when it is complete.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     if is_stream(path) {
         return std::fs::write(path, bytes).map_err(|e| fault(path, e));
     }

@@ -1,15 +1,16 @@
 //! A zip archive of images, of which neither names nor sizes are trusted.
+//!
+//! One file is open however many threads read: every read goes to its own place in it.
 
 use super::DataError;
-use crate::door::open_file;
-use std::fs::File;
-use std::io::{BufReader, Read};
+use super::at::ReadAt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use zip::ZipArchive;
 
 pub struct Archive {
     path: PathBuf,
-    zip: ZipArchive<BufReader<File>>,
+    zip: ZipArchive<ReadAt>,
 }
 
 /// A file in the archive.
@@ -20,14 +21,14 @@ pub struct Member {
 
 impl Archive {
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        let (file, _) = open_file(path).map_err(|source| DataError::Io { path: path.into(), source })?;
-        let zip = ZipArchive::new(BufReader::new(file));
+        let file = ReadAt::open(path).map_err(|source| DataError::Io { path: path.into(), source })?;
+        let zip = ZipArchive::new(file);
         let zip = zip.map_err(|error| DataError::File { path: path.into(), why: error.to_string() })?;
         Ok(Self { path: path.into(), zip })
     }
 
     /// Every file, in the archive's order.
-    pub fn members(&mut self) -> Result<Vec<Member>, DataError> {
+    pub fn members(&self) -> Result<Vec<Member>, DataError> {
         let mut members = vec![];
         for index in 0..self.zip.len() {
             let nameless = |why: String| self.error(&format!("number {index}"), why);
@@ -44,9 +45,11 @@ impl Archive {
     }
 
     /// A member's bytes, at most `limit_bytes` of them.
-    pub fn read(&mut self, member: &Member, limit_bytes: u64) -> Result<Vec<u8>, DataError> {
+    pub fn read(&self, member: &Member, limit_bytes: u64) -> Result<Vec<u8>, DataError> {
         let mut bytes = vec![];
-        let outcome = match self.zip.by_index(member.index) {
+        // The directory is shared by clones, the place to read from is not.
+        let mut zip = self.zip.clone();
+        let outcome = match zip.by_index(member.index) {
             Ok(entry) => entry.take(limit_bytes + 1).read_to_end(&mut bytes).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };

@@ -3,18 +3,24 @@
 //! `cifar10_train_batch_0.png` to `_3.png` are 1024 × 1000 pixels; row *i* is image *i*, its
 //! 32 × 32 pixels one after another. These are *training* images: accuracies on them flatter.
 
+use super::augment::Augmentation;
+use super::catalogue::{Catalogue, Item};
 use super::image::Image;
-use super::{DataError, Dataset, OpenOptions, Source};
-use crate::door::open_file;
+use super::read::read;
+use super::split::Split;
+use super::store::Pixels;
+use super::{Ask, DataError, Is, Source};
 use crate::tensor::Shape;
 use ::image::ImageFormat;
-use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 pub(super) const SOURCE: Source = Source {
     kind: "cifar10",
     argument: "DIR",
     about: "4,000 lossless CIFAR-10 training images: cifar10_train_batch_{0..3}.png and cifar10_train_batch_labels.txt",
+    argument_is: Is::Path,
+    keys: &[],
     open,
 };
 
@@ -31,29 +37,31 @@ const LABELS: &str = "cifar10_train_batch_labels.txt";
 const MAX_SHEET_BYTES: u64 = 8 << 20;
 const MAX_LABEL_BYTES: u64 = 1 << 16;
 
-fn open(dir: &str, options: &OpenOptions) -> Result<Dataset, DataError> {
-    let dir = Path::new(dir);
+fn open(ask: &Ask) -> Result<Catalogue, DataError> {
+    let dir = Path::new(&ask.argument.path);
     let mut labels = read_labels(&dir.join(LABELS))?;
-    labels.truncate(options.limit.unwrap_or(usize::MAX));
-    let mut images = Vec::new();
+    labels.truncate(ask.most);
+    let mut bytes = Vec::new();
     for sheet in 0..labels.len().div_ceil(PER_SHEET) {
-        let wanted = labels.len() - images.len();
-        let path = dir.join(format!("cifar10_train_batch_{sheet}.png"));
-        images.extend(read_sheet(&path)?.into_iter().take(wanted));
+        bytes.extend(read_sheet(&dir.join(format!("cifar10_train_batch_{sheet}.png")))?);
     }
+    let items = labels.into_iter().zip(0..).map(|(label, key)| Item { key, label: Some(label) }).collect();
+    let store = Arc::new(Pixels { path: dir.into(), shape: SHAPE, bytes });
     let classes = CLASSES.map(String::from).to_vec();
-    Ok(Dataset { name: "cifar10".into(), classes, images, labels: Some(labels), shape: SHAPE })
+    Ok(Catalogue::of_one(SOURCE.kind, classes, store, Split::Train, items)
+        .of_shape(SHAPE)
+        .augmented(Augmentation::PAD_CROP_FLIP))
 }
 
-fn read_sheet(path: &Path) -> Result<Vec<Image>, DataError> {
+/// The pixels of a sheet's images, one after another.
+fn read_sheet(path: &Path) -> Result<Vec<u8>, DataError> {
     let refused = |why: String| DataError::File { path: path.into(), why };
     let sheet = Image::decode(&read(path, MAX_SHEET_BYTES)?, ImageFormat::Png).map_err(refused)?;
     if (sheet.width, sheet.height, sheet.channels) != (SHAPE.pixels(), PER_SHEET, SHAPE.c) {
         let why = format!("is {} x {} x {}, a sheet is 1024 x 1000 x 3", sheet.width, sheet.height, sheet.channels);
         return Err(refused(why));
     }
-    let rows = sheet.pixels.chunks_exact(SHAPE.elements());
-    Ok(rows.map(|row| Image { width: SIDE, height: SIDE, channels: SHAPE.c, pixels: row.to_vec() }).collect())
+    Ok(sheet.pixels)
 }
 
 /// One label per line, as many as the sheets have images.
@@ -72,19 +80,10 @@ fn read_labels(path: &Path) -> Result<Vec<u32>, DataError> {
     Ok(labels)
 }
 
-fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, DataError> {
-    let io = |source| DataError::Io { path: path.into(), source };
-    let mut bytes = vec![];
-    open_file(path).map_err(io)?.0.take(limit_bytes + 1).read_to_end(&mut bytes).map_err(io)?;
-    if bytes.len() as u64 > limit_bytes {
-        return Err(DataError::File { path: path.into(), why: format!("is larger than {limit_bytes} bytes") });
-    }
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::{OpenOptions, open};
     use sha2::{Digest, Sha256};
 
     /// The pixels as Pillow reads the sheets, and the classes as they are spread.
@@ -96,7 +95,7 @@ mod tests {
             println!("SKIPPED: {folder} is absent");
             return;
         }
-        let set = open(folder, &OpenOptions::default()).unwrap();
+        let set = open(&format!("cifar10:{folder}"), &OpenOptions::default()).unwrap();
         let mut sha = Sha256::new();
         set.images.iter().for_each(|image| sha.update(&image.pixels));
         let digest: String = sha.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -104,7 +103,8 @@ mod tests {
         let labels = set.labels.unwrap();
         let per_class: Vec<usize> = (0..10).map(|class| labels.iter().filter(|&&l| l == class).count()).collect();
         assert_eq!(per_class, [396, 366, 420, 384, 422, 393, 414, 385, 407, 413]);
-        let few = open(folder, &OpenOptions { limit: Some(1001), ..OpenOptions::default() }).unwrap();
+        let few =
+            open(&format!("cifar10:{folder}"), &OpenOptions { limit: Some(1001), ..OpenOptions::default() }).unwrap();
         assert_eq!((few.len(), &few.images[1000]), (1001, &set.images[1000]));
     }
 
@@ -114,7 +114,8 @@ mod tests {
         std::fs::write(folder.path().join(LABELS), "3\n".repeat(4000)).unwrap();
         let sheet = folder.path().join("cifar10_train_batch_0.png");
         ::image::RgbImage::new(1024, 10).save(&sheet).unwrap();
-        let error = open(&folder.path().to_string_lossy(), &OpenOptions::default()).unwrap_err().to_string();
+        let error =
+            open(&format!("cifar10:{}", folder.path().display()), &OpenOptions::default()).unwrap_err().to_string();
         assert!(error.contains("batch_0.png: is 1024 x 10 x 3"), "{error}");
     }
 }

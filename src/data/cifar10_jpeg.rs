@@ -4,78 +4,58 @@
 //! first N are as balanced as N allows. The files have quality 75 and half-resolution colour,
 //! which costs a network trained on the originals about ten points.
 
-use super::archive::{Archive, Member};
+use super::catalogue::{Catalogue, Item};
 use super::cifar10::{CLASSES, SIDE};
 use super::image::Image;
-use super::{DataError, Dataset, OpenOptions, Source, jpeg};
+use super::images::in_turn;
+use super::split::Split;
+use super::store::Files;
+use super::tree::Tree;
+use super::{Ask, DataError, Is, Source, jpeg};
 use crate::tensor::Shape;
-use rayon::prelude::*;
 use std::path::Path;
+use std::sync::Arc;
 
 pub(super) const SOURCE: Source = Source {
     kind: "cifar10-jpeg",
     argument: "DIR_OR_ZIP",
     about: "10,000 CIFAR-10 test images as JPEGs of quality 75: cifar10_test_10000_jpg.zip, test/<class>/NNNN.jpg",
+    argument_is: Is::Path,
+    keys: &[],
     open,
 };
 
 const ARCHIVE: &str = "cifar10_test_10000_jpg.zip";
 /// The largest of the files has 1.4 kB.
 const MAX_MEMBER_BYTES: u64 = 64 << 10;
-/// Images whose compressed bytes are held at once.
-const CHUNK: usize = 512;
 
-fn open(path: &str, options: &OpenOptions) -> Result<Dataset, DataError> {
-    let path = Path::new(path);
+fn open(ask: &Ask) -> Result<Catalogue, DataError> {
+    let path = Path::new(&ask.argument.path);
     let path = if path.is_dir() { path.join(ARCHIVE) } else { path.into() };
-    let mut archive = Archive::open(&path)?;
-    let mut members = in_turn(&mut archive)?;
-    if members.is_empty() {
+    let tree = Tree::open(&path)?;
+    let turns = in_turn(by_class(&tree)?);
+    if turns.is_empty() {
         return Err(DataError::File { path, why: "has no test/<class>/*.jpg".into() });
     }
-    members.truncate(options.limit.unwrap_or(usize::MAX));
-    let mut images = vec![];
-    for chunk in members.chunks(CHUNK) {
-        images.extend(decode_chunk(&mut archive, chunk)?);
-    }
-    let labels = members.iter().map(|(label, _)| *label).collect();
-    let (classes, shape) = (CLASSES.map(String::from).to_vec(), Shape::new(SIDE, SIDE, 3));
-    Ok(Dataset { name: SOURCE.kind.into(), classes, images, labels: Some(labels), shape })
+    let items = turns.iter().zip(0..).map(|((label, _), key)| Item { key, label: Some(*label) }).collect();
+    let files = Files::of(tree, turns.into_iter().map(|(_, file)| file).collect());
+    let store = Arc::new(Files { limit_bytes: MAX_MEMBER_BYTES, decode, ..files });
+    let set = Catalogue::of_one(SOURCE.kind, CLASSES.map(String::from).to_vec(), store, Split::Test, items);
+    Ok(set.of_shape(Shape::new(SIDE, SIDE, 3)))
 }
 
-/// Labels and members, each class's in the order of their names, classes taking turns.
-fn in_turn(archive: &mut Archive) -> Result<Vec<(u32, Member)>, DataError> {
-    let mut by_class: [Vec<Member>; CLASSES.len()] = Default::default();
-    for member in archive.members()? {
-        if !member.name.ends_with(".jpg") {
-            continue;
-        }
-        let class = match member.name.split('/').collect::<Vec<_>>()[..] {
+/// The archive's files by label, each class's in the order of their names.
+fn by_class(tree: &Tree) -> Result<Vec<Vec<usize>>, DataError> {
+    let mut by_class = vec![vec![]; CLASSES.len()];
+    for (file, name) in tree.names().enumerate().filter(|(_, name)| name.ends_with(".jpg")) {
+        let class = match name.split('/').collect::<Vec<_>>()[..] {
             ["test", class, _] => CLASSES.iter().position(|&known| known == class),
             _ => None,
         };
-        let class =
-            class.ok_or_else(|| archive.error(&member.name, "is not test/<class>/NNNN.jpg of a CIFAR-10 class"))?;
-        by_class[class].push(member);
+        let strange = || tree.error(file, "is not test/<class>/NNNN.jpg of a CIFAR-10 class".into());
+        by_class[class.ok_or_else(strange)?].push(file);
     }
-    let mut turns = vec![];
-    for (label, mut members) in by_class.into_iter().enumerate() {
-        members.sort_by(|a, b| a.name.cmp(&b.name));
-        turns.extend(members.into_iter().enumerate().map(|(turn, member)| (turn, label as u32, member)));
-    }
-    turns.sort_by_key(|(turn, label, _)| (*turn, *label));
-    Ok(turns.into_iter().map(|(_, label, member)| (label, member)).collect())
-}
-
-/// Reads in order, decodes in parallel, and reports the first fault in order.
-fn decode_chunk(archive: &mut Archive, members: &[(u32, Member)]) -> Result<Vec<Image>, DataError> {
-    let mut files = vec![];
-    for (_, member) in members {
-        files.push(archive.read(member, MAX_MEMBER_BYTES)?);
-    }
-    let decoded: Vec<Result<Image, String>> = files.par_iter().map(|bytes| decode(bytes)).collect();
-    let named = decoded.into_iter().zip(members);
-    named.map(|(image, (_, member))| image.map_err(|why| archive.error(&member.name, why))).collect()
+    Ok(by_class)
 }
 
 fn decode(bytes: &[u8]) -> Result<Image, String> {

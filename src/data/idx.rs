@@ -4,54 +4,71 @@
 //! `t10k-`; or the file of images is named itself, and its labels lie beside it. Refused: values
 //! that are not bytes, images that are not grey, and a header that promises more than the file has.
 
-use super::image::{Image, MAX_SIDE};
-use super::spec::Argument;
-use super::{DataError, Dataset, OpenOptions, Source, fits_in_memory};
+use super::catalogue::{Catalogue, Item};
+use super::dataset::fits_in_memory;
+use super::image::MAX_SIDE;
+use super::split::Split;
+use super::store::Pixels;
+use super::{Ask, DataError, Is, Source};
 use crate::door::open_file;
 use crate::tensor::Shape;
 use flate2::read::MultiGzDecoder;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(super) const SOURCE: Source = Source {
     kind: "idx",
-    argument: "DIR_OR_IMAGES[:split=train|test]",
+    argument: "DIR_OR_IMAGES",
     about: "MNIST's format, plain or .gz: train-images-idx3-ubyte beside train-labels-idx1-ubyte, t10k-… for the test split",
+    argument_is: Is::Path,
+    keys: &[],
     open,
 };
 
 /// What the names of the two splits begin with.
-const SPLITS: [(&str, &str); 2] = [("train", "train"), ("test", "t10k")];
+const SPLITS: [(Split, &str); 2] = [(Split::Train, "train"), (Split::Test, "t10k")];
 
-fn open(argument: &str, options: &OpenOptions) -> Result<Dataset, DataError> {
-    let argument = Argument::parse(SOURCE.kind, argument, &["split"])?;
-    let images = images_path(&argument)?;
-    let labels = labels_path(&images)?;
-    let (images, shape) = read_images(&images, options.limit.unwrap_or(usize::MAX))?;
-    let labels = read_labels(&labels, images.len(), options.limit.is_none())?;
-    let classes = labels.iter().max().map_or(0, |&most| most + 1).max(10);
+fn open(ask: &Ask) -> Result<Catalogue, DataError> {
+    let path = Path::new(&ask.argument.path);
+    let (mut bytes, mut items, mut shape) = (vec![], [vec![], vec![], vec![]], None);
+    for (split, path) in files(path, ask)? {
+        let (pixels, this) = read_images(&path, ask.most)?;
+        if shape.is_some_and(|shape| shape != this) {
+            return Err(DataError::File { path, why: format!("has images of {this}, the other split has not") });
+        }
+        let first = bytes.len() / this.elements();
+        let images = pixels.len() / this.elements();
+        bytes.extend(pixels);
+        let labels = read_labels(&labels_path(&path)?, images, ask.most == usize::MAX)?;
+        items[split as usize] = (first as u64..).zip(labels).map(|(key, l)| Item { key, label: Some(l) }).collect();
+        shape = Some(this);
+    }
+    let shape = shape.expect("a split has a file");
+    let most = items.iter().flatten().filter_map(|item| item.label).max();
+    let classes = most.map_or(0, |most| most + 1).max(10);
     let classes = (0..classes).map(|label| label.to_string()).collect();
-    Ok(Dataset { name: name(&argument), classes, images, labels: Some(labels), shape })
+    let store = Arc::new(Pixels { path: path.into(), shape, bytes });
+    Ok(Catalogue::new(SOURCE.kind, classes, store, items).of_shape(shape))
 }
 
-fn name(argument: &Argument) -> String {
-    match argument.get("split") {
-        Some(split) => format!("{}:split={split}", SOURCE.kind),
-        None => SOURCE.kind.into(),
-    }
-}
-
-/// The file of images that an argument names.
-fn images_path(argument: &Argument) -> Result<PathBuf, DataError> {
-    let path = Path::new(&argument.path);
-    let split = argument.get("split").unwrap_or("train");
-    let Some((_, prefix)) = SPLITS.iter().find(|(name, _)| *name == split) else {
-        return Err(argument.refused(format!("there is no split '{split}'; there are train and test")));
-    };
+/// The files of images that an argument names, at least one.
+fn files(path: &Path, ask: &Ask) -> Result<Vec<(Split, PathBuf)>, DataError> {
     if !path.is_dir() {
-        return Ok(path.into());
+        let is_test = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("t10k"));
+        let own = if is_test { Split::Test } else { Split::Train };
+        return Ok(vec![(ask.only.unwrap_or(own), path.into())]);
     }
-    plain_or_gz(path, &format!("{prefix}-images-idx3-ubyte"))
+    if ask.only == Some(Split::Val) {
+        return Err(ask.argument.refused("there is no split 'val'; there are train and test".into()));
+    }
+    let find = |prefix: &str| plain_or_gz(path, &format!("{prefix}-images-idx3-ubyte"));
+    let wanted = SPLITS.iter().filter(|(split, _)| ask.only.is_none_or(|only| only == *split));
+    let found: Vec<_> = wanted.map(|(split, prefix)| find(prefix).map(|path| (*split, path))).collect();
+    match found.iter().any(Result::is_ok) {
+        true => Ok(found.into_iter().flatten().collect()),
+        false => found.into_iter().collect(),
+    }
 }
 
 /// The labels beside a file of images.
@@ -116,7 +133,8 @@ impl Idx {
     }
 }
 
-fn read_images(path: &Path, limit: usize) -> Result<(Vec<Image>, Shape), DataError> {
+/// The pixels of the first images, one after another, and the shape of each.
+fn read_images(path: &Path, limit: usize) -> Result<(Vec<u8>, Shape), DataError> {
     let mut idx = Idx::open(path, 3)?;
     let (count, height, width) = (idx.dims[0].min(limit), idx.dims[1], idx.dims[2]);
     let sides = 1..=MAX_SIDE;
@@ -124,11 +142,7 @@ fn read_images(path: &Path, limit: usize) -> Result<(Vec<Image>, Shape), DataErr
         return Err(idx.refused(format!("has {count} images of {height} x {width}; sides are 1 to {MAX_SIDE}")));
     }
     fits_in_memory(count, height, width, 1).map_err(|why| idx.refused(why))?;
-    let mut images = vec![];
-    for _ in 0..count {
-        images.push(Image { width, height, channels: 1, pixels: idx.bytes(height * width)? });
-    }
-    Ok((images, Shape::new(height, width, 1)))
+    Ok((idx.bytes(count * height * width)?, Shape::new(height, width, 1)))
 }
 
 /// As many labels as there are images; the file has as many if all images were read.
@@ -143,8 +157,13 @@ fn read_labels(path: &Path, images: usize, all: bool) -> Result<Vec<u32>, DataEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::OpenOptions;
     use flate2::{Compression, write::GzEncoder};
     use std::io::Write;
+
+    fn open(argument: &str, options: &OpenOptions) -> Result<crate::data::Dataset, DataError> {
+        crate::data::open(&format!("idx:{argument}"), options)
+    }
 
     fn write(dir: &Path, name: &str, head: &[u8], dims: &[u32], data: &[u8], gz: bool) {
         let mut bytes = head.to_vec();

@@ -70,6 +70,17 @@ impl Image {
         Self { pixels, channels: 3, ..*self }
     }
 
+    /// The pixels with `channels` channels: grey becomes RGB by repetition, RGB grey by luma.
+    /// There is no other conversion.
+    pub fn pixels_with(&self, channels: usize) -> Option<Vec<u8>> {
+        match (self.channels, channels) {
+            (has, wants) if has == wants => Some(self.pixels.clone()),
+            (1, 3) => Some(self.pixels.iter().flat_map(|&p| [p; 3]).collect()),
+            (3, 1) => Some(self.pixels.chunks_exact(3).map(luma).collect()),
+            _ => None,
+        }
+    }
+
     fn new(width: u32, height: u32, channels: usize, pixels: Vec<u8>) -> Self {
         Self { width: width as usize, height: height as usize, channels, pixels }
     }
@@ -89,6 +100,12 @@ impl Image {
         let pixels = resized.expect("an image holds height x width x channels values");
         Self { width, height, channels: self.channels, pixels }
     }
+}
+
+/// ITU-R BT.601 luma.
+fn luma(rgb: &[u8]) -> u8 {
+    let weighted = 299 * u32::from(rgb[0]) + 587 * u32::from(rgb[1]) + 114 * u32::from(rgb[2]);
+    ((weighted + 500) / 1000) as u8
 }
 
 #[cfg(test)]

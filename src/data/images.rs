@@ -5,51 +5,44 @@
 //! class by class in turn, so that the first N are as balanced as N allows. Refused: files that are
 //! images by name and not by content, and sizes that differ, unless a size is asked for.
 
-use super::image::Image;
-use super::spec::Argument;
+use super::augment::Augmentation;
+use super::catalogue::{Catalogue, Item};
+use super::split::Split;
+use super::store::Files;
 use super::tree::Tree;
-use super::{DataError, Dataset, OpenOptions, Source, fits_in_memory};
-use crate::tensor::Shape;
-use rayon::prelude::*;
-use std::collections::BTreeMap;
+use super::{Ask, DataError, Is, Source};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 pub(super) const SOURCE: Source = Source {
     kind: "images",
-    argument: "DIR_OR_ZIP[:split=train|val|test]",
+    argument: "DIR_OR_ZIP",
     about: "PNG, JPEG and BMP files in a folder per class, in a folder or a zip archive, with or without split folders",
+    argument_is: Is::Path,
+    keys: &[],
     open,
 };
 
-/// No image file is larger.
-const MAX_FILE_BYTES: u64 = 64 << 20;
-/// Images that are decoded together, and what their files may take together. Without a size asked for,
-/// every one of them may be as large as an image can be.
-const CHUNK: usize = 512;
-const CHUNK_ANY_SIZE: usize = 16;
-const CHUNK_BYTES: usize = 64 << 20;
-/// Folder names that are splits, and the split that they are.
-const SPLITS: [(&str, &str); 8] = [
-    ("train", "train"),
-    ("training", "train"),
-    ("val", "val"),
-    ("valid", "val"),
-    ("validation", "val"),
-    ("test", "test"),
-    ("testing", "test"),
-    ("eval", "val"),
-];
-
-fn open(argument: &str, options: &OpenOptions) -> Result<Dataset, DataError> {
-    let argument = Argument::parse(SOURCE.kind, argument, &["split"])?;
-    let mut tree = Tree::open(Path::new(&argument.path))?;
-    let files = classified(&tree, &argument)?;
-    let mut set = load(&mut tree, files, options)?;
-    set.name = match argument.get("split") {
-        Some(split) => format!("{}:split={split}", SOURCE.kind),
-        None => SOURCE.kind.into(),
-    };
-    Ok(set)
+fn open(ask: &Ask) -> Result<Catalogue, DataError> {
+    let tree = Tree::open(Path::new(&ask.argument.path))?;
+    let splits = classified(&tree)?;
+    // A class that a split lacks keeps its label there.
+    let names: BTreeSet<String> = splits.iter().flat_map(|by_class| by_class.keys().cloned()).collect();
+    let classes: Vec<String> = names.into_iter().collect();
+    let has_classes = classes.iter().any(|name| !name.is_empty());
+    let (mut files, mut items) = (vec![], [vec![], vec![], vec![]]);
+    for (by_class, items) in splits.into_iter().zip(&mut items) {
+        let mut by_class = by_class;
+        let lists = classes.iter().map(|name| by_class.remove(name).unwrap_or_default()).collect();
+        for (label, file) in in_turn(lists) {
+            items.push(Item { key: files.len() as u64, label: has_classes.then_some(label) });
+            files.push(file);
+        }
+    }
+    let classes = if has_classes { classes } else { vec![] };
+    let set = Catalogue::new(SOURCE.kind, classes, Arc::new(Files::of(tree, files)), items);
+    Ok(set.augmented(Augmentation::CROP_FLIP))
 }
 
 /// Whether a path is an image's by its ending.
@@ -61,7 +54,8 @@ pub(super) fn is_image(path: &str) -> bool {
 /// The image files of a tree by class.
 pub(super) type ByClass = BTreeMap<String, Vec<usize>>;
 
-fn classified(tree: &Tree, argument: &Argument) -> Result<ByClass, DataError> {
+/// Those of every split; all are for training if there are no split folders.
+fn classified(tree: &Tree) -> Result<[ByClass; 3], DataError> {
     let found: Vec<(usize, Vec<&str>)> = tree
         .names()
         .enumerate()
@@ -73,37 +67,15 @@ fn classified(tree: &Tree, argument: &Argument) -> Result<ByClass, DataError> {
         return Err(DataError::File { path: tree.path().into(), why });
     }
     let common = common_folders(&found);
-    let split_of = |parts: &[&str]| {
-        let folder = (parts.len() > common + 1).then(|| parts[common]);
-        SPLITS.iter().find(|(name, _)| folder == Some(*name)).map(|(_, split)| *split)
-    };
+    let split_of = |parts: &[&str]| (parts.len() > common + 1).then(|| Split::of_folder(parts[common])).flatten();
     let has_splits = found.iter().all(|(_, parts)| split_of(parts).is_some());
-    let wanted = wanted_split(argument, has_splits)?;
-    let mut by_class = ByClass::new();
+    let mut splits = [ByClass::new(), ByClass::new(), ByClass::new()];
     for (index, parts) in &found {
-        if has_splits && split_of(parts) != wanted {
-            continue;
-        }
+        let split = split_of(parts).filter(|_| has_splits).unwrap_or(Split::Train);
         let folders = &parts[common + usize::from(has_splits)..parts.len() - 1];
-        by_class.entry(folders.join("/")).or_default().push(*index);
+        splits[split as usize].entry(folders.join("/")).or_default().push(*index);
     }
-    if by_class.is_empty() {
-        return Err(argument.refused(format!("has no image in split '{}'", wanted.unwrap_or("train"))));
-    }
-    Ok(by_class)
-}
-
-/// The split to take, if there are any.
-fn wanted_split(argument: &Argument, has_splits: bool) -> Result<Option<&str>, DataError> {
-    match argument.get("split") {
-        Some(split) if !SPLITS.iter().any(|(_, known)| *known == split) => {
-            Err(argument.refused(format!("there is no split '{split}'; there are train, val and test")))
-        }
-        Some(split) if !has_splits => {
-            Err(argument.refused(format!("has no split folders (train, val, test), so none called '{split}'")))
-        }
-        asked => Ok(has_splits.then(|| asked.unwrap_or("train"))),
-    }
+    Ok(splits)
 }
 
 /// How many folders in front all paths share; a lone class stays a class.
@@ -111,43 +83,15 @@ fn common_folders(found: &[(usize, Vec<&str>)]) -> usize {
     let (_, first) = &found[0];
     let shared = |depth: usize| found.iter().all(|(_, parts)| parts.len() > depth + 1 && parts[depth] == first[depth]);
     let all = (0..first.len()).take_while(|&depth| shared(depth)).count();
-    let is_split = |name: &str| SPLITS.iter().any(|(split, _)| *split == name);
+    let is_split = |name: &str| Split::of_folder(name).is_some();
     // What follows may be the files themselves: then the last shared folder is their class.
     let files_follow = found.iter().all(|(_, parts)| parts.len() == all + 1);
     let kept = first[..all].iter().position(|part| is_split(part)).unwrap_or(all);
     if files_follow { kept.min(all.saturating_sub(1)) } else { kept }
 }
 
-/// Reads and decodes the files of a tree.
-pub(super) fn load(tree: &mut Tree, by_class: ByClass, options: &OpenOptions) -> Result<Dataset, DataError> {
-    let classes: Vec<String> = by_class.keys().cloned().collect();
-    let has_classes = classes.iter().any(|name| !name.is_empty());
-    let mut files = in_turn(by_class.into_values().collect());
-    files.truncate(options.limit.unwrap_or(usize::MAX));
-    let mut images: Vec<Image> = vec![];
-    while images.len() < files.len() {
-        let chunk = &files[images.len()..];
-        let decoded = decode_chunk(tree, chunk, options.size)?;
-        let first = images.first().or(decoded.first()).expect("a chunk has an image");
-        let odd = decoded.iter().position(|i| (i.height, i.width) != (first.height, first.width));
-        if let Some(odd) = odd {
-            let [a, b] = [first, &decoded[odd]].map(|i| format!("{} x {}", i.height, i.width));
-            return Err(tree.error(chunk[odd].1, format!("is {b}, others are {a}; ask for a size to bring all to it")));
-        }
-        fits_in_memory(files.len(), first.height, first.width, 3)
-            .map_err(|why| DataError::File { path: tree.path().into(), why })?;
-        images.extend(decoded);
-    }
-    let channels = images.iter().map(|i| i.channels).max().unwrap_or(3);
-    images.iter_mut().filter(|i| i.channels < channels).for_each(|i| *i = i.to_rgb());
-    let shape = Shape::new(images[0].height, images[0].width, channels);
-    let labels = has_classes.then(|| files.iter().map(|(label, _)| *label).collect());
-    let classes = if has_classes { classes } else { vec![] };
-    Ok(Dataset { name: SOURCE.kind.into(), classes, images, labels, shape })
-}
-
 /// Labels and files, classes taking turns.
-fn in_turn(by_class: Vec<Vec<usize>>) -> Vec<(u32, usize)> {
+pub(super) fn in_turn(by_class: Vec<Vec<usize>>) -> Vec<(u32, usize)> {
     let mut turns: Vec<(usize, u32, usize)> = vec![];
     for (label, files) in by_class.into_iter().enumerate() {
         turns.extend(files.into_iter().enumerate().map(|(turn, file)| (turn, label as u32, file)));
@@ -156,30 +100,16 @@ fn in_turn(by_class: Vec<Vec<usize>>) -> Vec<(u32, usize)> {
     turns.into_iter().map(|(_, label, file)| (label, file)).collect()
 }
 
-/// Decodes the first of these files: reads in order, decodes in parallel, and reports the first fault
-/// in order.
-fn decode_chunk(tree: &mut Tree, files: &[(u32, usize)], size: Option<[usize; 2]>) -> Result<Vec<Image>, DataError> {
-    let (mut bytes, mut held) = (vec![], 0);
-    for (_, file) in files.iter().take(if size.is_some() { CHUNK } else { CHUNK_ANY_SIZE }) {
-        bytes.push(tree.read(*file, MAX_FILE_BYTES)?);
-        held += bytes.last().map_or(0, Vec::len);
-        if held >= CHUNK_BYTES {
-            break;
-        }
-    }
-    let fitted = |image: Image| match size {
-        Some([h, w]) => image.resized(h, w),
-        None => image,
-    };
-    let decode = |bytes: &Vec<u8>| Image::decode_any(bytes).map(fitted);
-    let decoded: Vec<Result<Image, String>> = bytes.par_iter().map(decode).collect();
-    decoded.into_iter().zip(files).map(|(image, (_, file))| image.map_err(|why| tree.error(*file, why))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::{Dataset, OpenOptions};
+    use crate::tensor::Shape;
     use ::image::{GrayImage, Rgb, RgbImage};
+
+    fn open(argument: &str, options: &OpenOptions) -> Result<Dataset, DataError> {
+        crate::data::open(&format!("images:{argument}"), options)
+    }
 
     /// One-coloured images under these paths.
     fn folder(paths: &[&str]) -> tempfile::TempDir {
@@ -217,7 +147,9 @@ mod tests {
         assert!(read(&dir, ":split=vol").unwrap_err().to_string().contains("train, val and test"));
         let dir = folder(&["set/a/0.png", "set/b/0.png"]);
         assert_eq!(read(&dir, "").unwrap().classes, ["a", "b"]);
-        assert!(read(&dir, ":split=test").unwrap_err().to_string().contains("no split folders"));
+        assert!(
+            read(&dir, ":split=test").unwrap_err().to_string().contains("no image in split 'test'; there is train")
+        );
         let dir = folder(&["only/0.png", "only/1.png"]);
         assert_eq!(read(&dir, "").unwrap().classes, ["only"]);
         let dir = folder(&["train/only/0.png", "train/only/1.png"]);

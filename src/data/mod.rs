@@ -1,40 +1,48 @@
 //! Data sets: 8-bit images and their labels, through a closed list of doors.
 //!
-//! A set is named by a spec, `KIND:PATH` or `synth:NAME[:key=value,…]`. Images come out exactly as
-//! stored, or resized where a size is asked for; how a model wants its input coded is not known
-//! here. Order is fixed by the source, never by the machine. Refused, with archive, member and
-//! reason: broken images, images of another size than the set's, members outside the archive, and
-//! sizes that the bytes do not justify.
+//! A set is named by a spec, `KIND:PATH[:key=value,…]` or `synth:NAME[:key=value,…]`. It opens as a
+//! [`Catalogue`], whose images are read when they are asked for, and from which a [`loader::Loader`]
+//! makes batches; or as a [`Dataset`], decoded as a whole. Images come out exactly as stored, or
+//! resized where a size is asked for; how a model wants its input coded is not known here. Order is
+//! fixed by the source, never by the machine. Refused, with archive, member and reason: broken
+//! images, images of another size than the set's, members outside the archive, and sizes that the
+//! bytes do not justify.
 
-use crate::tensor::Shape;
-use image::Image;
-use rayon::prelude::*;
-use std::path::PathBuf;
+use crate::model::ModelError;
+use spec::Argument;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 mod archive;
+mod at;
+pub mod augment;
+mod catalogue;
 mod cifar10;
 mod cifar10_jpeg;
+mod cifar_binary;
+mod dataset;
+mod detect;
 mod idx;
 pub mod image;
 mod images;
 pub mod jpeg;
+mod listed;
+pub mod loader;
+mod npz;
 mod omniglot;
+mod protocol;
+mod read;
+pub mod sheet;
 mod spec;
+pub mod split;
+mod store;
+pub mod summary;
 pub mod synth;
 mod tree;
 
-/// A set of images of one shape.
-#[derive(Clone, Debug)]
-pub struct Dataset {
-    pub name: String,
-    /// Class names by label.
-    pub classes: Vec<String>,
-    pub images: Vec<Image>,
-    /// The class of every image, where the source knows it.
-    pub labels: Option<Vec<u32>>,
-    pub shape: Shape,
-}
+pub use catalogue::{Broken, Catalogue, Item, Samples, Statistics};
+pub use dataset::Dataset;
+use split::Split;
 
 /// What to take of a source.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +67,8 @@ pub enum DataError {
     File { path: PathBuf, why: String },
     #[error("{}: member '{member}': {why}", archive.display())]
     Member { archive: PathBuf, member: String, why: String },
+    #[error(transparent)]
+    Array(#[from] ModelError),
 }
 
 /// A kind of source.
@@ -67,14 +77,50 @@ pub struct Source {
     /// What follows `KIND:`.
     pub argument: &'static str,
     pub about: &'static str,
-    open: fn(&str, &OpenOptions) -> Result<Dataset, DataError>,
+    argument_is: Is,
+    /// Its own keys, beside those that all kinds have.
+    keys: &'static [&'static str],
+    open: fn(&Ask) -> Result<Catalogue, DataError>,
+}
+
+/// What stands between the kind and the options.
+enum Is {
+    Path,
+    Name,
+}
+
+/// What a source is asked for.
+struct Ask<'a> {
+    argument: &'a Argument,
+    options: &'a OpenOptions,
+    /// Only this split will be looked at.
+    only: Option<Split>,
+    /// Only so many of its first images.
+    most: usize,
 }
 
 /// Every door, in the order in which help lists them.
-pub const SOURCES: &[Source] =
-    &[cifar10::SOURCE, cifar10_jpeg::SOURCE, idx::SOURCE, omniglot::SOURCE, images::SOURCE, synth::SOURCE];
+pub const SOURCES: &[Source] = &[
+    cifar10::SOURCE,
+    cifar10_jpeg::SOURCE,
+    cifar_binary::SOURCE,
+    idx::SOURCE,
+    omniglot::SOURCE,
+    images::SOURCE,
+    npz::SOURCE,
+    listed::SOURCE,
+    synth::SOURCE,
+];
 
-/// Opens the data set that `spec` names.
+/// Opens the data set that `spec` names, with all its splits, as the spec's protocol leaves them.
+/// Its procedural images are drawn at the size that is asked for; all others come as stored.
+pub fn catalogue(spec: &str, options: &OpenOptions) -> Result<Catalogue, DataError> {
+    let (source, argument) = parsed(spec)?;
+    opened(source, &Ask { argument: &argument, options, only: None, most: usize::MAX })
+}
+
+/// Opens the data set that `spec` names and decodes one split of it: the one that the spec asks
+/// for, or the first that it has.
 pub fn open(spec: &str, options: &OpenOptions) -> Result<Dataset, DataError> {
     let refused = |why: String| DataError::Spec { spec: spec.into(), why };
     if options.limit == Some(0) {
@@ -83,55 +129,67 @@ pub fn open(spec: &str, options: &OpenOptions) -> Result<Dataset, DataError> {
     if let Some(size) = options.size.filter(|size| size.iter().any(|n| !(1..=image::MAX_SIDE).contains(n))) {
         return Err(refused(format!("images of {} x {}; sides are 1 to {}", size[0], size[1], image::MAX_SIDE)));
     }
+    let (source, argument) = parsed(spec)?;
+    let asked = argument.split()?;
+    // What a protocol chooses from, it must see whole.
+    let whole = ["val", "test", "subset", "noise"].iter().any(|key| argument.get(key).is_some());
+    let (only, most) = if whole { (None, usize::MAX) } else { (asked, options.limit.unwrap_or(usize::MAX)) };
+    let mut set = opened(source, &Ask { argument: &argument, options, only, most })?;
+    let split = asked.unwrap_or(set.first_split());
+    if set[split].is_empty() {
+        let there: Vec<&str> = Split::ALL.into_iter().filter(|&s| !set[s].is_empty()).map(Split::name).collect();
+        return Err(refused(format!("has no image in split '{split}'; there is {}", there.join(", "))));
+    }
+    if let Some(split) = asked {
+        set.name = format!("{}:split={split}", set.name);
+    }
+    Dataset::load(&set, split, options)
+}
+
+fn parsed(spec: &str) -> Result<(&'static Source, Argument), DataError> {
+    let refused = |why: String| DataError::Spec { spec: spec.into(), why };
     let (kind, argument) = spec.split_once(':').unwrap_or((spec, ""));
-    let Some(source) = SOURCES.iter().find(|source| source.kind == kind) else {
+    let named = SOURCES.iter().find(|source| source.kind == kind);
+    if named.is_none()
+        && let Some(found) = detected(spec)?
+    {
+        return Ok(found);
+    }
+    let Some(source) = named else {
         let known: Vec<String> = SOURCES.iter().map(|s| format!("{}:{}", s.kind, s.argument)).collect();
         return Err(refused(format!("'{kind}' is no kind of data; there are {}", known.join(", "))));
     };
     if argument.is_empty() {
         return Err(refused(format!("say what to open: {}:{}", source.kind, source.argument)));
     }
-    let set = (source.open)(argument, options)?;
-    match options.size {
-        Some([h, w]) if (h, w) != (set.shape.h, set.shape.w) => {
-            fits_in_memory(set.len(), h, w, set.shape.c).map_err(refused)?;
-            Ok(set.resized(h, w))
-        }
-        _ => Ok(set),
-    }
+    let argument = match source.argument_is {
+        Is::Path => Argument::of_path(kind, argument, source.keys)?,
+        Is::Name => Argument::of_name(kind, argument, source.keys)?,
+    };
+    Ok((source, argument))
 }
 
-/// All images of a set are held at once.
-fn fits_in_memory(count: usize, height: usize, width: usize, channels: usize) -> Result<(), String> {
-    const MAX_SET_BYTES: u64 = 4 << 30;
-    let bytes = [count, height, width, channels].iter().fold(1u64, |n, &factor| n.saturating_mul(factor as u64));
-    if bytes <= MAX_SET_BYTES {
-        return Ok(());
+/// A path without a kind, if something is there.
+fn detected(spec: &str) -> Result<Option<(&'static Source, Argument)>, DataError> {
+    let argument = Argument::of_path("path", spec, &[]);
+    let path = argument.as_ref().map_or(spec, |argument| argument.path.as_str());
+    if path.is_empty() || !Path::new(path).exists() {
+        return Ok(None);
     }
-    Err(format!("{count} images of {height} x {width} take more than 4 GiB; lower the count or the size"))
+    let kind = detect::kind(Path::new(path))?;
+    let source = SOURCES.iter().find(|source| source.kind == kind);
+    source.map(|source| Ok((source, argument?))).transpose()
 }
 
-impl Dataset {
-    pub fn len(&self) -> usize {
-        self.images.len()
+fn opened(source: &Source, ask: &Ask) -> Result<Catalogue, DataError> {
+    let mut set = (source.open)(ask)?;
+    protocol::apply(&mut set, ask.argument)?;
+    match ask.argument.get("bad") {
+        None | Some("stop") => {}
+        Some("skip") => set.skip_bad(true),
+        Some(other) => return Err(ask.argument.refused(format!("bad={other}: there are stop and skip"))),
     }
-    pub fn is_empty(&self) -> bool {
-        self.images.is_empty()
-    }
-
-    /// Keeps the first `count` images.
-    pub fn truncate(&mut self, count: usize) {
-        self.images.truncate(count);
-        if let Some(labels) = &mut self.labels {
-            labels.truncate(count);
-        }
-    }
-
-    /// The same set with every image brought to `height` × `width`.
-    fn resized(&self, height: usize, width: usize) -> Self {
-        let images = self.images.par_iter().map(|image| image.resized(height, width)).collect();
-        Self { images, shape: Shape::new(height, width, self.shape.c), ..self.clone() }
-    }
+    Ok(set)
 }
 
 #[cfg(test)]

@@ -3,44 +3,45 @@
 //! Some alphabets occur in several of its archives; a character that was read already is passed
 //! over. Refused: archives without a single character.
 
-use super::images::{self, ByClass, is_image};
+use super::catalogue::{Catalogue, Item};
+use super::images::{ByClass, in_turn, is_image};
+use super::split::Split;
+use super::store::Files;
 use super::tree::Tree;
-use super::{DataError, Dataset, OpenOptions, Source};
+use super::{Ask, DataError, Is, Source};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(super) const SOURCE: Source = Source {
     kind: "omniglot",
     argument: "DIR_OR_ZIP",
     about: "Omniglot's images_*.zip (every one in the folder), or one of them: a class per character",
+    argument_is: Is::Path,
+    keys: &[],
     open,
 };
 
-fn open(path: &str, options: &OpenOptions) -> Result<Dataset, DataError> {
-    let mut read = BTreeSet::new();
-    let mut whole: Option<Dataset> = None;
-    for archive in archives(Path::new(path))? {
-        let mut tree = Tree::open(&archive)?;
-        let mut by_class = characters(&tree);
-        by_class.retain(|name, _| read.insert(name.clone()));
-        if by_class.is_empty() {
-            continue;
-        }
-        let part = images::load(&mut tree, by_class, &OpenOptions { limit: None, ..options.clone() })?;
-        whole = Some(match whole {
-            None => part,
-            Some(whole) if whole.shape == part.shape => joined(whole, part),
-            Some(_) => {
-                let why = "has images of another size than the archive before it; ask for a size".into();
-                return Err(DataError::File { path: archive, why });
+fn open(ask: &Ask) -> Result<Catalogue, DataError> {
+    let path = Path::new(&ask.argument.path);
+    let (mut read, mut trees, mut classes, mut files, mut lists) = (BTreeSet::new(), vec![], vec![], vec![], vec![]);
+    for archive in archives(path)? {
+        let tree = Tree::open(&archive)?;
+        for (name, members) in characters(&tree) {
+            if read.insert(name.clone()) {
+                classes.push(name);
+                lists.push((files.len()..files.len() + members.len()).collect());
+                files.extend(members.into_iter().map(|member| (trees.len(), member)));
             }
-        });
+        }
+        trees.push(tree);
     }
-    let none = || DataError::File { path: path.into(), why: "holds no ALPHABET/characterNN/*.png".into() };
-    let mut set = whole.ok_or_else(none)?;
-    set.name = SOURCE.kind.into();
-    set.truncate(options.limit.unwrap_or(usize::MAX));
-    Ok(set)
+    if files.is_empty() {
+        return Err(DataError::File { path: path.into(), why: "holds no ALPHABET/characterNN/*.png".into() });
+    }
+    let item = |(label, file)| Item { key: file as u64, label: Some(label) };
+    let items = in_turn(lists).into_iter().map(item).collect();
+    Ok(Catalogue::of_one(SOURCE.kind, classes, Arc::new(Files::of_trees(trees, files)), Split::Train, items))
 }
 
 /// The archives in a folder, or the one that is named.
@@ -77,28 +78,14 @@ fn characters(tree: &Tree) -> ByClass {
     by_class
 }
 
-/// Classes of `more` after those of `set`; the turns of the images are taken together.
-fn joined(mut set: Dataset, more: Dataset) -> Dataset {
-    let offset = set.classes.len() as u32;
-    set.classes.extend(more.classes);
-    let labels = set.labels.take().into_iter().flatten().chain(more.labels.into_iter().flatten().map(|l| l + offset));
-    let mut seen = vec![0usize; set.classes.len()];
-    let mut all: Vec<_> = labels
-        .zip(set.images.into_iter().chain(more.images))
-        .map(|(label, image)| {
-            seen[label as usize] += 1;
-            (seen[label as usize], label, image)
-        })
-        .collect();
-    all.sort_by_key(|(turn, label, _)| (*turn, *label));
-    set.labels = Some(all.iter().map(|(_, label, _)| *label).collect());
-    set.images = all.into_iter().map(|(_, _, image)| image).collect();
-    set
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::{Dataset, OpenOptions};
+
+    fn open(argument: &str, options: &OpenOptions) -> Result<Dataset, DataError> {
+        crate::data::open(&format!("omniglot:{argument}"), options)
+    }
 
     #[test]
     fn the_shared_archives_are_joined_without_repeats() {

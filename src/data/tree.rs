@@ -1,12 +1,11 @@
 //! Files by relative path: a folder, or a zip archive, which are told apart by what they are.
 //!
 //! Paths have forward slashes and come sorted, whatever the file system's order. Links to folders
-//! are not followed, and hidden files are not seen.
+//! are not followed, and hidden files are not seen. Refused: links to files outside the folder.
 
 use super::DataError;
 use super::archive::{Archive, Member};
-use crate::door::open_file;
-use std::io::Read;
+use super::read::read;
 use std::path::{Path, PathBuf};
 
 /// More files than any data set here has.
@@ -14,7 +13,15 @@ const MAX_FILES: usize = 5_000_000;
 /// Folders within folders.
 const MAX_DEPTH: usize = 16;
 
-pub(super) struct Tree {
+const LEAVES: &str = "is a link that leads nowhere or out of the folder";
+
+/// Where a path below `root` leads once links are followed, if that is still below `root`.
+pub(super) fn within(root: &Path, path: &Path) -> Option<PathBuf> {
+    let (root, target) = (root.canonicalize().ok()?, path.canonicalize().ok()?);
+    target.starts_with(root).then_some(target)
+}
+
+pub struct Tree {
     path: PathBuf,
     source: Source,
     files: Vec<(String, usize)>,
@@ -31,7 +38,7 @@ impl Tree {
         if path.is_dir() {
             tree.walk(path, "", 0)?;
         } else {
-            let mut archive = Archive::open(path)?;
+            let archive = Archive::open(path)?;
             let members = archive.members()?;
             tree.files = members.iter().map(|m| m.name.clone()).zip(0..).collect();
             tree.source = Source::Zip(archive, members);
@@ -51,11 +58,19 @@ impl Tree {
             let entry = entry.map_err(io)?;
             let Ok(name) = entry.file_name().into_string() else { continue };
             let relative = format!("{prefix}{name}");
-            if entry.file_type().map_err(io)?.is_dir() {
+            let kind = entry.file_type().map_err(io)?;
+            if kind.is_dir() {
                 self.walk(&entry.path(), &format!("{relative}/"), depth + 1)?;
-            } else {
-                self.files.push((relative, 0));
+                continue;
             }
+            if kind.is_symlink() {
+                match within(&self.path, &entry.path()) {
+                    Some(target) if target.is_dir() => continue,
+                    Some(_) => {}
+                    None => return Err(DataError::File { path: entry.path(), why: LEAVES.into() }),
+                }
+            }
+            self.files.push((relative, 0));
         }
         Ok(())
     }
@@ -70,20 +85,11 @@ impl Tree {
     }
 
     /// The bytes of file `index` of [`Tree::names`], at most `limit_bytes` of them.
-    pub fn read(&mut self, index: usize, limit_bytes: u64) -> Result<Vec<u8>, DataError> {
+    pub fn read(&self, index: usize, limit_bytes: u64) -> Result<Vec<u8>, DataError> {
         let (name, member) = &self.files[index];
-        match &mut self.source {
+        match &self.source {
             Source::Zip(archive, members) => archive.read(&members[*member], limit_bytes),
-            Source::Folder => {
-                let path = self.path.join(name);
-                let io = |source| DataError::Io { path: path.clone(), source };
-                let mut bytes = vec![];
-                open_file(&path).map_err(io)?.0.take(limit_bytes + 1).read_to_end(&mut bytes).map_err(io)?;
-                if bytes.len() as u64 > limit_bytes {
-                    return Err(DataError::File { path, why: format!("is larger than {limit_bytes} bytes") });
-                }
-                Ok(bytes)
-            }
+            Source::Folder => read(&self.path.join(name), limit_bytes),
         }
     }
 

@@ -47,28 +47,27 @@ impl Preprocess {
 fn fit(image: &Image, shape: Shape) -> Result<Vec<u8>, InputError> {
     let resized = (image.width != shape.w || image.height != shape.h).then(|| image.resized(shape.h, shape.w));
     let image = resized.as_ref().unwrap_or(image);
-    match (image.channels, shape.c) {
-        (has, wants) if has == wants => Ok(image.pixels.clone()),
-        (1, 3) => Ok(image.pixels.iter().flat_map(|&p| [p; 3]).collect()),
-        (3, 1) => Ok(image.pixels.chunks_exact(3).map(luma).collect()),
-        (has, wants) => Err(InputError::Channels { has, wants }),
-    }
+    image.pixels_with(shape.c).ok_or(InputError::Channels { has: image.channels, wants: shape.c })
 }
 
-/// ITU-R BT.601 luma.
-fn luma(rgb: &[u8]) -> u8 {
-    let weighted = 299 * u32::from(rgb[0]) + 587 * u32::from(rgb[1]) + 114 * u32::from(rgb[2]);
-    ((weighted + 500) / 1000) as u8
+/// The pixels of images, all at the trunk's shape.
+fn fit_all(images: &[Image], shape: Shape) -> Result<Tensor<u8>, InputError> {
+    let mut data = Vec::with_capacity(images.len() * shape.elements());
+    for image in images {
+        data.extend(fit(image, shape)?);
+    }
+    Ok(Tensor::from_vec(images.len(), shape, data))
 }
 
 /// Real input values, for calibration.
 pub fn reals(images: &[Image], shape: Shape, how: Preprocess) -> Result<Tensor<f32>, InputError> {
-    let mut data = Vec::with_capacity(images.len() * shape.elements());
-    for image in images {
-        let pixels = fit(image, shape)?;
-        data.extend(pixels.into_iter().enumerate().map(|(i, p)| real(p, i % shape.c, how)));
-    }
-    Ok(Tensor::from_vec(images.len(), shape, data))
+    Ok(reals_of(&fit_all(images, shape)?, how))
+}
+
+/// The same of pixels that have the trunk's shape already.
+pub fn reals_of(pixels: &Tensor<u8>, how: Preprocess) -> Tensor<f32> {
+    let by_channel = pixels.data.iter().enumerate().map(|(i, &p)| real(p, i % pixels.shape.c, how));
+    Tensor::from_vec(pixels.batch, pixels.shape, by_channel.collect())
 }
 
 /// Input codes, in the engine's signed view.
@@ -78,16 +77,18 @@ pub fn codes(
     how: Preprocess,
     quant: Option<QuantParams>,
 ) -> Result<Tensor<i8>, InputError> {
+    codes_of(&fit_all(images, shape)?, how, quant)
+}
+
+/// The same of pixels that have the trunk's shape already.
+pub fn codes_of(pixels: &Tensor<u8>, how: Preprocess, quant: Option<QuantParams>) -> Result<Tensor<i8>, InputError> {
     let quant = quant.ok_or(InputError::Uncalibrated)?;
     // 256 pixel values, 256 codes, by channel.
     let table = |channel: usize| -> Vec<i8> { (0..=255u8).map(|p| code(p, channel, how, quant)).collect() };
     let tables = [table(0), table(1), table(2)];
-    let mut data = Vec::with_capacity(images.len() * shape.elements());
-    for image in images {
-        let pixels = fit(image, shape)?;
-        data.extend(pixels.into_iter().enumerate().map(|(i, p)| tables[last_of_three(i % shape.c)][usize::from(p)]));
-    }
-    Ok(Tensor::from_vec(images.len(), shape, data))
+    let by_channel =
+        pixels.data.iter().enumerate().map(|(i, &p)| tables[last_of_three(i % pixels.shape.c)][usize::from(p)]);
+    Ok(Tensor::from_vec(pixels.batch, pixels.shape, by_channel.collect()))
 }
 
 /// Channels after the third are normalised like the third.

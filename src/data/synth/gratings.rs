@@ -5,6 +5,7 @@ use super::draw::{Draw, pixel, wave};
 
 pub(super) const FAMILY: Family = Family {
     name: "gratings",
+    about: "coloured stripes, the class is their direction",
     classes: [
         "angle-000",
         "angle-018",
@@ -17,6 +18,8 @@ pub(super) const FAMILY: Family = Family {
         "angle-144",
         "angle-162",
     ],
+    channels: 3,
+    neighbour_percent: 0,
     draw,
 };
 

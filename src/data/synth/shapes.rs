@@ -5,12 +5,15 @@ use super::draw::{Draw, pixel};
 
 pub(super) const FAMILY: Family = Family {
     name: "shapes",
+    about: "one coloured shape on a coloured ground",
     classes: ["disc", "ring", "square", "frame", "diamond", "triangle", "plus", "cross", "bar", "pillar"],
+    channels: 3,
+    neighbour_percent: 0,
     draw,
 };
 
 /// The shape's radius in the coordinates in which it is defined.
-const RADIUS: i32 = 1024;
+pub(super) const RADIUS: i32 = 1024;
 const GRAIN: i32 = 16;
 
 fn draw(class: usize, [height, width]: [usize; 2], draw: &mut Draw) -> Vec<u8> {
@@ -37,7 +40,7 @@ fn draw(class: usize, [height, width]: [usize; 2], draw: &mut Draw) -> Vec<u8> {
 }
 
 /// Whether a shape covers the point; y grows downwards.
-fn covers(class: usize, x: i32, y: i32) -> bool {
+pub(super) fn covers(class: usize, x: i32, y: i32) -> bool {
     let (ax, ay) = (x.abs(), y.abs());
     let (near, far) = (ax.min(ay), ax.max(ay));
     let square_distance = i64::from(x) * i64::from(x) + i64::from(y) * i64::from(y);
