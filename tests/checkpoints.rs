@@ -54,6 +54,7 @@ fn config() -> AdapterConfig {
         scheme: "parallel".into(),
         sites: Some("all".into()),
         batch_norm: "frozen".into(),
+        tap_in_bits: 16,
         modules: vec!["stem.adapter".into()],
         trained: vec!["adapters".into(), "head".into()],
         classes: vec!["cat".into(), "dog".into()],

@@ -118,8 +118,7 @@ fn micro_batches_and_threads_change_no_bit() {
 /// One plain step at rate 1: what each parameter lost is its gradient.
 fn gradients(lab: &Lab) -> Vec<(String, Vec<f32>)> {
     let optimiser = Optimiser::Sgd { momentum: 0.0, nesterov: false };
-    let settings =
-        TrainSettings { optimiser, decay: WeightDecay::default(), ..settings(12, GradFormat::F32) };
+    let settings = TrainSettings { optimiser, decay: WeightDecay::default(), ..settings(12, GradFormat::F32) };
     let mut trainer = lab.trainer(settings).unwrap();
     let before = trainer.state().unwrap();
     lab.step(&mut trainer, 1.0);

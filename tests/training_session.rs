@@ -140,6 +140,7 @@ fn adapter() -> AdapterConfig {
         scheme: "parallel".into(),
         sites: None,
         batch_norm: "frozen".into(),
+        tap_in_bits: 16,
         modules: vec!["line".into()],
         trained: vec!["adapters".into()],
         classes: vec!["near".into(), "far".into()],

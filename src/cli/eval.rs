@@ -31,9 +31,6 @@ pub struct Eval {
     /// Images handled at a time; changes speed and memory, never a result
     #[arg(long, value_name = "N", default_value = "8", value_parser = values::count)]
     micro_batch: usize,
-    /// Bits of a sum that enters a trunk accumulator: 8 or 16
-    #[arg(long, value_name = "BITS", default_value = "8", value_parser = values::tap_bits)]
-    tap_bits: u32,
     /// Adapter device: auto, gpu, cpu, or part of a name from `trunkline devices`
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: String,
@@ -72,7 +69,6 @@ impl Eval {
             return Err(Failure::Usage(format!("data '{}' has no labels to compare with", self.data)));
         }
         let settings = EvalSettings {
-            tap_in_bits: self.tap_bits,
             micro_batch: self.micro_batch,
             threads: self.threads,
             device: self.device.clone(),
@@ -92,9 +88,9 @@ impl Eval {
         let config = &adapter.config;
         let input = config.input.size[0];
         let is_zoo = crate::model::zoo::find(self.trunk.split(':').next().unwrap_or_default()).is_some();
-        let wanted =
-            Wanted { input: is_zoo.then_some(input), classes: Some(config.classes.len()), seed: config.training.seed };
-        let mut trunk = Trunk::open(&self.trunk, wanted)?.with_profile(self.profile.clone())?;
+        let seed = config.training.seed;
+        let bare = Trunk::open(&self.trunk, Wanted { input: is_zoo.then_some(input), classes: None, seed })?;
+        let mut trunk = bare.with_fresh_head(config.classes.len(), seed)?.with_profile(self.profile.clone())?;
         if let (Some(how), false) = (&config.base_model.calibration, trunk.is_calibrated()) {
             let refused = |why| Failure::Failed(format!("base_model.calibration.method: {why}"));
             trunk.calibration = how.method.parse().map_err(refused)?;

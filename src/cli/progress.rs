@@ -3,6 +3,7 @@
 
 use crate::experiment::train::learner::{EpochReport, Observer, Start, StepReport};
 use crate::experiment::train::snapshot::EpochMetrics;
+use crate::run::TrainingMemory;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -70,6 +71,22 @@ impl Told {
 }
 
 impl Observer for Told {
+    fn on_memory(&mut self, memory: &TrainingMemory) {
+        let mb = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+        self.say(&format!(
+            "memory: {} for maps and errors ({} images at a time, {} in flight), {} for what trains; kept per image: \
+             {} B on the adapter device, {} B on the trunk; the largest buffer is {}, the device binds {}",
+            mb(memory.adapter_maps_b),
+            memory.micro_batch,
+            memory.slots,
+            mb(memory.adapter_state_b),
+            memory.adapter_kept_b,
+            memory.trunk_kept_b,
+            mb(memory.largest_buffer_b),
+            if memory.binding_limit_b >= 1 << 50 { "any".into() } else { mb(memory.binding_limit_b) },
+        ));
+    }
+
     fn on_start(&mut self, start: &Start) {
         (self.start, self.started, self.images) = (*start, Instant::now(), 0);
         if start.step > 0 {

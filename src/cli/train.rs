@@ -4,7 +4,6 @@ use super::Failure;
 use super::progress::{Told, interruption};
 use super::values;
 use crate::data::{self, Dataset, OpenOptions};
-use crate::experiment::run::CALIBRATION_IMAGES;
 use crate::experiment::train::run_folder::RunFolder;
 use crate::experiment::train::schedule::Schedule;
 use crate::experiment::train::session::SessionSettings;
@@ -14,6 +13,7 @@ use crate::hw::{System, library};
 use crate::quant::Profile;
 use crate::quant::error_code::GradFormat;
 use crate::quantise::Calibration;
+use crate::report;
 use crate::scheme::{self, BatchNormMode, SchemeSpec, Sites};
 use crate::trunk::backward::{ErrorFormat, ErrorRule, ExponentMode};
 use clap::{Args, Parser, ValueEnum};
@@ -76,7 +76,7 @@ struct Flags {
     /// sgd[:momentum=M,nesterov], adam[:beta1=B,beta2=B,epsilon=E] or adamw[:…]
     #[arg(long, value_name = "OPTIMIZER", default_value = "sgd", value_parser = values::optimiser)]
     optimizer: String,
-    /// Learning rate that the schedule starts from [default: 0.1 for sgd, 0.001 for others]
+    /// Learning rate that the schedule starts from [default: 0.02 for sgd, 0.001 for others]
     #[arg(long, value_name = "RATE", value_parser = values::positive)]
     lr: Option<f64>,
     /// How the rate changes: constant, step[:at=F+F+…,gamma=G], cosine[:warmup=F]
@@ -100,8 +100,8 @@ struct Flags {
     /// What fixes the exponent of an image's errors: dynamic (itself), delayed (the step before)
     #[arg(long, value_name = "E", default_value = "dynamic", value_parser = values::word::<ExponentMode>)]
     grad_exponent: ExponentMode,
-    /// Bits of a sum that enters a trunk accumulator: 8 or 16
-    #[arg(long, value_name = "BITS", default_value = "8", value_parser = values::tap_bits)]
+    /// Bits of a sum that enters a trunk accumulator: 8 or 16 (8 are too coarse to learn by small steps)
+    #[arg(long, value_name = "BITS", default_value = "16", value_parser = values::tap_bits)]
     tap_bits: u32,
     /// Adapter device: auto, gpu, cpu, or part of a name from `trunkline devices`
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
@@ -156,6 +156,10 @@ struct Stored {
     flags: Flags,
 }
 
+/// Images, from all over the set, that fix the scales of a float trunk: adapters will move its maps
+/// about, so more of them than a run takes.
+const CALIBRATION_IMAGES: usize = 64;
+
 /// Images that measure a training on a procedural set.
 const SYNTHETIC_VALIDATION: usize = 200;
 
@@ -186,6 +190,11 @@ impl Train {
         let mut told = Told::new(self.quiet, interruption());
         let report = train(job, &settings, folder, &mut told)?;
         drop(told);
+        let sections = report::training::step(&report.step);
+        let mut json = serde_json::to_string_pretty(&report.step)?;
+        json.push('\n');
+        folder.write("report.json", json.as_bytes())?;
+        folder.write("report.md", report::render::markdown(&sections).as_bytes())?;
         let run = folder.path().display();
         if report.finished.stopped {
             let step = report.finished.progress.step;
@@ -262,7 +271,7 @@ impl Flags {
     }
 
     fn rate(&self) -> f64 {
-        self.lr.unwrap_or(if self.optimizer.starts_with("sgd") { 0.1 } else { 0.001 })
+        self.lr.unwrap_or(if self.optimizer.starts_with("sgd") { 0.02 } else { 0.001 })
     }
 
     fn settings(&self, threads: usize, measured: bool) -> Result<TrainSettings, Failure> {
@@ -298,8 +307,9 @@ impl Flags {
         let shape = bare.graph.shape(bare.graph.input);
         let data = self.labelled(&self.data, None, self.seed, [shape.h, shape.w])?;
         let validation = self.validation([shape.h, shape.w])?;
-        let wanted = Wanted { input: self.input, classes: Some(data.classes.len()), seed: self.seed };
-        let mut trunk = Trunk::open(&self.trunk, wanted)?.with_profile(self.profile.clone())?;
+        // A task of its own: whatever the trunk's classifier knew is not asked for.
+        let trunk = bare.with_fresh_head(data.classes.len(), self.seed)?;
+        let mut trunk = trunk.with_profile(self.profile.clone())?;
         if let (Some(how), true) = (self.calibration, trunk.is_calibrated()) {
             return Err(Failure::Usage(format!("--calibration {how}: '{}' comes with its own scales", self.trunk)));
         }

@@ -34,7 +34,6 @@ pub struct EvalJob<'a> {
 
 #[derive(Clone, Debug)]
 pub struct EvalSettings {
-    pub tap_in_bits: u32,
     pub micro_batch: usize,
     /// 0 for one per core.
     pub threads: usize,
@@ -62,7 +61,7 @@ pub fn eval(job: EvalJob, settings: &EvalSettings) -> Result<EvalReport, EvalErr
         batch_norm: Some(config.batch_norm.parse().map_err(|why| EvalError::Config { why })?),
         seed: config.training.seed,
     };
-    let (placed, mut trunk, taps) = prepared(&job.trunk, &request, job.system, settings.tap_in_bits)?;
+    let (placed, mut trunk, taps) = prepared(&job.trunk, &request, job.system, config.tap_in_bits)?;
     let trunk_sha256 = hex(&trunk.checksum());
     job.adapter.check_trunk(&trunk_sha256, &job.trunk.profile.to_string(), settings.force)?;
     let values: Vec<_> = job.adapter.values.values().cloned().collect();

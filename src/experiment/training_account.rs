@@ -22,7 +22,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    fn of(taps: &[Tap], phase: Phase) -> Self {
+    pub fn of(taps: &[Tap], phase: Phase) -> Self {
         let mut traffic = Self::default();
         for tap in taps.iter().filter(|t| t.phase == phase) {
             let (elements, bytes) = match tap.direction {

@@ -182,6 +182,16 @@ impl Trunk {
         Ok(self)
     }
 
+    /// The trunk with a fresh head for a new task, if it has one at all.
+    pub fn with_fresh_head(mut self, classes: usize, seed: u64) -> Result<Self, TrunkError> {
+        if Structure::find(&self.graph)?.head.is_empty() {
+            return self.with_classes(Some(classes), seed);
+        }
+        self.graph = scheme::with_fresh_head(&self.graph, classes, seed)?;
+        self.notes.push(format!("the classifier was replaced by a fresh one for {classes} classes"));
+        Ok(self)
+    }
+
     /// The trunk with a fresh head if its own does not give that many classes.
     fn with_classes(mut self, classes: Option<usize>, seed: u64) -> Result<Self, TrunkError> {
         let has_head = !Structure::find(&self.graph)?.head.is_empty();

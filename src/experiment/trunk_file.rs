@@ -77,11 +77,14 @@ impl Trunk {
     /// Fixes the scales of a float trunk on the first images of a data set, or on [`RANDOM`] ones.
     pub fn calibrate_on(&mut self, spec: &str, count: usize, seed: u64) -> Result<(), CalibrateError> {
         let shape = self.graph.shape(self.graph.input);
-        let images = if spec == RANDOM {
+        let images: Vec<Image> = if spec == RANDOM {
             (0..count).map(|i| random_image(shape.h, shape.w, seed, i)).collect()
         } else {
-            let options = OpenOptions { limit: Some(count), seed, size: Some([shape.h, shape.w]) };
-            data::open(spec, &options)?.images
+            // From all over the set: sets are sorted by class more often than not.
+            let options = OpenOptions { limit: None, seed, size: Some([shape.h, shape.w]) };
+            let set = data::open(spec, &options)?;
+            let count = count.min(set.len());
+            (0..count).map(|i| set.images[i * set.len() / count].clone()).collect()
         };
         Ok(self.calibrate_from(&input::reals(&images, shape, self.preprocess)?, spec, seed)?)
     }

@@ -101,7 +101,7 @@ pub struct Costed {
     pub resources: Vec<Resource>,
     pub link: LinkUse,
     /// What one image does, without its times.
-    activity: Activity,
+    pub activity: Activity,
     /// Of a pipelined trunk the longest layer, of another all of them: how long an image keeps it.
     trunk_busy_ps: u64,
     pub unknown: BTreeSet<String>,

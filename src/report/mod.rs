@@ -6,5 +6,5 @@ pub mod render;
 pub mod run;
 pub mod silicon;
 pub mod trace;
-pub mod validation;
 pub mod training;
+pub mod validation;

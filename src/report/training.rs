@@ -2,7 +2,8 @@
 
 use super::render::{Section, grouped};
 use crate::experiment::account::Account;
-use crate::experiment::training_account::TrainingAccount;
+use crate::experiment::train::account::StepAccount;
+use crate::experiment::training_account::{Traffic, TrainingAccount};
 use crate::units::HardwareDomain;
 
 /// Training steps, a scheme each.
@@ -40,6 +41,55 @@ pub fn overview(accounts: &[Account]) -> Section {
     );
     section.note("update bytes cross once per step, whatever its images");
     section
+}
+
+/// A step of a training that ran, and an epoch of such steps.
+pub fn step(account: &StepAccount) -> Vec<Section> {
+    let a = account;
+    let mut traffic = Section::new(
+        &format!("{}: a training step of {} images", a.scheme, a.images_per_step),
+        &["phase", "MACs trunk", "adapter", "elements out", "B out", "elements in", "B in"],
+    );
+    let mut row = |phase: &str, macs: [u64; 2], t: &Traffic| {
+        traffic.row([
+            phase.to_string(),
+            grouped(macs[0]),
+            grouped(macs[1]),
+            grouped(t.tap_out_elements),
+            grouped(t.tap_out_bytes),
+            grouped(t.tap_in_elements),
+            grouped(t.tap_in_bytes),
+        ]);
+    };
+    row("forward, per image", [a.macs_forward.trunk, a.macs_forward.adapter], &a.forward);
+    row("backward, per image", [a.macs_backward.trunk, a.macs_backward.adapter], &a.backward);
+    row("update, per step", [0, 0], &a.update);
+    traffic.note(format!(
+        "an epoch of {} images: {} B out of the trunk, {} B into it",
+        a.images_per_epoch,
+        grouped(a.epoch_tap_out_bytes),
+        grouped(a.epoch_tap_in_bytes)
+    ));
+    traffic.note("every step was asserted to run so: predicted == observed");
+    let m = &a.memory;
+    let mut memory = Section::new("Held", &["what", "B"]);
+    for (what, bytes) in [
+        ("kept by the adapter device, per image", m.adapter_kept_b),
+        ("kept by the trunk, per image", m.trunk_kept_b),
+        ("maps and errors of the micro-batches in flight", m.adapter_maps_b),
+        ("parameters, gradients, optimiser", m.adapter_state_b),
+    ] {
+        memory.row([what.to_string(), grouped(bytes)]);
+    }
+    memory.note(format!("micro-batches of {}, {} in flight, on {}", m.micro_batch, m.slots, a.device));
+    let mut modelled = Section::new(&format!("Modelled on {}", a.system), &["figure", "value"]);
+    let bound = |is: bool, text: String| if is { format!("≥ {text}") } else { text };
+    modelled.row(["step, µs".to_string(), bound(a.time.lower_bound, format!("{:.2}", a.time.step_ps as f64 / 1e6))]);
+    modelled.row(["images/s".to_string(), format!("{:.1}", a.time.images_per_s)]);
+    modelled.row(["bottleneck".to_string(), a.time.bottleneck.clone()]);
+    let energy = format!("{:.1}", a.energy_pj_per_image / 1e6);
+    modelled.row(["energy per image, µJ".to_string(), bound(a.energy_is_lower_bound, energy)]);
+    vec![traffic, memory, modelled]
 }
 
 /// What a step keeps, map by map.

@@ -23,6 +23,7 @@ use crate::plan::program::{
 };
 use crate::plan::tally::tally;
 use crate::plan::tap::Tap;
+use crate::quant::error_code::GradFormat;
 use crate::scheme::{BatchNormMode, Placed};
 use crate::trunk::backward::{BackwardProgram, ErrorFormat, Exponents};
 use crate::trunk::fast::Kernels;
@@ -348,6 +349,20 @@ impl<'a> Trainer<'a> {
     /// The trunk with its registers as they are now.
     pub fn trunk(&self) -> &TrunkProgram {
         &self.trunk
+    }
+
+    /// Forward, then backward.
+    pub fn taps(&self) -> &[Tap] {
+        &self.taps
+    }
+
+    /// How errors are carried.
+    pub fn format(&self) -> GradFormat {
+        self.settings.errors.format
+    }
+
+    pub fn gradients(&self) -> &Gradients {
+        &self.gradients
     }
 
     /// Images that are really handled at a time.

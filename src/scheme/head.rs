@@ -12,6 +12,11 @@ pub fn with_classes(graph: &Graph, classes: usize, seed: u64) -> Result<(Graph, 
     if graph.shape(graph.output).elements() == classes {
         return Ok((graph.clone(), false));
     }
+    Ok((with_fresh_head(graph, classes, seed)?, true))
+}
+
+/// The graph with a new, seeded classifier, whatever its own gives.
+pub fn with_fresh_head(graph: &Graph, classes: usize, seed: u64) -> Result<Graph, GraphError> {
     let structure = Structure::find(graph)?;
     let mut graph = graph.clone();
     let Some(&classifier) = structure.head.first() else {
@@ -23,7 +28,7 @@ pub fn with_classes(graph: &Graph, classes: usize, seed: u64) -> Result<(Graph, 
         reshape_output(&mut graph, id, classes)?;
     }
     graph.check()?;
-    Ok((graph, true))
+    Ok(graph)
 }
 
 /// Replaces the classifier by a linear layer with bias, weights N(0, 1/√inputs).

@@ -22,7 +22,7 @@ mod parallel;
 pub mod sites;
 mod spatial_attention;
 
-pub use head::with_classes;
+pub use head::{with_classes, with_fresh_head};
 use options::Options;
 pub use sites::Sites;
 

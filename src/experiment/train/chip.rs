@@ -195,7 +195,9 @@ pub fn states_of(
     values
         .iter()
         .map(|array| {
-            let found = graph.params.iter().position(|p| p.name == array.name);
+            // A classifier that was replaced has left its arrays behind, which no node reads.
+            let mut read = graph.nodes.iter().flat_map(|n| &n.params);
+            let found = read.find(|&&p| graph.param(p).name == array.name).map(|p| p.index());
             let index = found.ok_or_else(|| refused(&array.name, "is no parameter of this network".into()))?;
             let wants = &graph.params[index].dims;
             if *wants != array.dims {

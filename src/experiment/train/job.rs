@@ -1,5 +1,6 @@
 //! What to train on what, and how.
 
+use super::account::StepAccount;
 use super::adapter_file::{AdapterConfig, BaseModel, Input, Training};
 use super::chip::ChipLearner;
 use super::learner::Observer;
@@ -11,11 +12,10 @@ use crate::experiment::run::ExperimentError;
 use crate::experiment::trunk::Trunk;
 use crate::graph::Node;
 use crate::hw::System;
-use crate::ledger::Ledger;
 use crate::op::Op;
 use crate::plan::program::{Optimiser, WeightDecay};
 use crate::plan::tap::{Tap, TapPrecision, taps};
-use crate::run::{self, Prepared, Trainer, TrainingMemory};
+use crate::run::{self, Prepared, Trainer};
 use crate::scheme::{self, Placed, Request};
 use crate::trunk::backward::ErrorFormat;
 use crate::trunk::{TrunkProgram, prepare};
@@ -67,13 +67,9 @@ pub struct TrainSettings {
 }
 
 /// The report of a training.
-#[derive(Clone, Debug, PartialEq)]
 pub struct TrainReport {
     pub finished: Finished,
-    pub memory: TrainingMemory,
-    /// What one image of a step makes, as every step observed it, and what a step does once.
-    pub ledger: Ledger,
-    pub device: String,
+    pub step: StepAccount,
 }
 
 /// Trains in `folder`, or goes on there.
@@ -102,8 +98,9 @@ pub fn train(
         smoothing: settings.label_smoothing,
     };
     let trainer = Trainer::new(prepared, device, train_settings).map_err(ExperimentError::from)?;
-    let (memory, ledger, name) = (trainer.memory(), trainer.predicted(), trainer.device().name.clone());
-    observer.on_memory(&memory);
+    let step = StepAccount::new(&trainer, &placed, job.system, settings.session.batch, job.data.len())
+        .map_err(ExperimentError::from)?;
+    observer.on_memory(&step.memory);
     let mut learner = ChipLearner {
         trainer,
         placed: &placed,
@@ -113,10 +110,10 @@ pub fn train(
         preprocess: job.trunk.preprocess,
         evaluator,
         threads: settings.threads,
-        energy_pj: None,
+        energy_pj: Some(step.energy_pj_per_image),
     };
     let finished = session::run(&mut learner, &settings.session, &config, folder, observer)?;
-    Ok(TrainReport { finished, memory, ledger, device: name })
+    Ok(TrainReport { finished, step })
 }
 
 /// Micro-batches in flight.
@@ -167,6 +164,7 @@ fn adapter_config(job: &TrainJob, settings: &TrainSettings, placed: &Placed, tru
         scheme: placed.scheme.to_string(),
         sites: job.request.sites.as_ref().map(ToString::to_string),
         batch_norm: placed.batch_norm.name().into(),
+        tap_in_bits: settings.tap_in_bits,
         modules: graph.nodes.iter().filter(moved).map(|n| n.name.clone()).collect(),
         trained: parts.into_iter().filter(|(_, has)| *has).map(|(name, _)| name.into()).collect(),
         classes: job.data.classes.clone(),

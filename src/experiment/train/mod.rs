@@ -5,6 +5,7 @@
 //! Refused: an adapter or a checkpoint of another trunk, a file that was cut or changed, a folder that
 //! holds another run.
 
+pub mod account;
 pub mod adapter_file;
 pub mod arrays;
 pub mod checkpoint;
