@@ -173,7 +173,8 @@ fn parsed(spec: &str) -> Result<(&'static Source, Argument), DataError> {
 fn detected(spec: &str) -> Result<Option<(&'static Source, Argument)>, DataError> {
     let argument = Argument::of_path("path", spec, &[]);
     let path = argument.as_ref().map_or(spec, |argument| argument.path.as_str());
-    if path.is_empty() || !Path::new(path).exists() {
+    // The root of everything is no data set, and to look for one in it takes long.
+    if Path::new(path).parent().is_none() || !Path::new(path).exists() {
         return Ok(None);
     }
     let kind = detect::kind(Path::new(path))?;

@@ -8,7 +8,7 @@ pub(super) const FAMILY: Family = Family {
     about: "scenes of one to ten coloured objects, to be counted",
     classes: ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"],
     channels: 3,
-    neighbour_percent: 0,
+    neighbour_percent: 10,
     draw,
 };
 

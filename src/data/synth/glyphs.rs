@@ -8,7 +8,7 @@ pub(super) const FAMILY: Family = Family {
     about: "grey digits, turned and sheared",
     classes: ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
     channels: 1,
-    neighbour_percent: 0,
+    neighbour_percent: 68,
     draw,
 };
 

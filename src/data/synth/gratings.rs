@@ -19,7 +19,7 @@ pub(super) const FAMILY: Family = Family {
         "angle-162",
     ],
     channels: 3,
-    neighbour_percent: 0,
+    neighbour_percent: 72,
     draw,
 };
 

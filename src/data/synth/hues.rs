@@ -8,7 +8,7 @@ pub(super) const FAMILY: Family = Family {
     about: "clouds of two colours, the larger part's hue is the class",
     classes: ["red", "orange", "yellow", "lime", "green", "teal", "cyan", "blue", "violet", "pink"],
     channels: 3,
-    neighbour_percent: 0,
+    neighbour_percent: 38,
     draw,
 };
 

@@ -222,7 +222,21 @@ mod tests {
         });
         let digests: Vec<_> = digests.collect();
         let digests: Vec<_> = digests.iter().map(|(name, digest)| (*name, digest.as_str())).collect();
-        assert_eq!(digests, [("gratings", "5de6e6a5"), ("shapes", "87240400")]);
+        assert_eq!(
+            digests,
+            [
+                ("gratings", "5de6e6a5"),
+                ("shapes", "87240400"),
+                ("glyphs", "3c4cc346"),
+                ("strokes", "555f0f3e"),
+                ("textures", "d1aa61ce"),
+                ("signs", "e7c485a7"),
+                ("noisy-shapes", "39de1657"),
+                ("counts", "62180072"),
+                ("hues", "18f8a9c3"),
+                ("symmetry", "3a11eeac"),
+            ]
+        );
     }
 
     #[test]

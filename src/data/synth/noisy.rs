@@ -9,7 +9,7 @@ pub(super) const FAMILY: Family = Family {
     about: "faint grey shapes under strong noise",
     classes: shapes::FAMILY.classes,
     channels: 1,
-    neighbour_percent: 0,
+    neighbour_percent: 33,
     draw,
 };
 

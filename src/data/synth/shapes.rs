@@ -8,7 +8,7 @@ pub(super) const FAMILY: Family = Family {
     about: "one coloured shape on a coloured ground",
     classes: ["disc", "ring", "square", "frame", "diamond", "triangle", "plus", "cross", "bar", "pillar"],
     channels: 3,
-    neighbour_percent: 0,
+    neighbour_percent: 24,
     draw,
 };
 

@@ -1,14 +1,14 @@
 //! Plates like road signs before clouds of colour: the class is plate, colours and device together.
 
 use super::Family;
-use super::draw::{Draw, Field, UNIT, colour, mixed, turn, turned};
+use super::draw::{Draw, Field, UNIT, colour, turn, turned};
 
 pub(super) const FAMILY: Family = Family {
     name: "signs",
     about: "coloured plates like road signs, tilted, before clouds",
     classes: ["stop", "no-entry", "yield", "warning", "limit", "go-right", "go-left", "parking", "priority", "end"],
     channels: 3,
-    neighbour_percent: 0,
+    neighbour_percent: 62,
     draw,
 };
 
@@ -16,11 +16,13 @@ pub(super) const FAMILY: Family = Family {
 const RADIUS: i32 = 1024;
 const GRAIN: i32 = 12;
 
-const RED: [i32; 3] = [190, 30, 40];
-const BLUE: [i32; 3] = [30, 70, 180];
-const YELLOW: [i32; 3] = [235, 190, 40];
-const WHITE: [i32; 3] = [235, 235, 230];
-const BLACK: [i32; 3] = [30, 30, 30];
+type Colour = [i32; 3];
+
+const RED: Colour = [190, 30, 40];
+const BLUE: Colour = [30, 70, 180];
+const YELLOW: Colour = [235, 190, 40];
+const WHITE: Colour = [235, 235, 230];
+const BLACK: Colour = [30, 30, 30];
 
 #[derive(Clone, Copy)]
 enum Plate {
@@ -33,7 +35,7 @@ enum Plate {
 }
 
 /// Plate, rim, face, and the colour of the device.
-const SIGNS: [(Plate, [i32; 3], [i32; 3], [i32; 3]); 10] = [
+const SIGNS: [(Plate, Colour, Colour, Colour); 10] = [
     (Plate::Octagon, WHITE, RED, WHITE),
     (Plate::Disc, RED, RED, WHITE),
     (Plate::Down, RED, WHITE, WHITE),
@@ -64,7 +66,7 @@ fn draw(class: usize, size: [usize; 2], draw: &mut Draw) -> Vec<u8> {
             _ if shows(class, x, y) => device,
             _ => face,
         };
-        mixed([0; 3], [0, 1, 2].map(|c| paint[c] * light[c] >> 8), 256)
+        [0, 1, 2].map(|c| (paint[c] * light[c]) >> 8)
     })
 }
 

@@ -8,7 +8,7 @@ pub(super) const FAMILY: Family = Family {
     about: "characters of an invented alphabet, thin pen, shaky hand",
     classes: ["ka", "ri", "mo", "tu", "ne", "sa", "lo", "vi", "du", "he"],
     channels: 1,
-    neighbour_percent: 0,
+    neighbour_percent: 99,
     draw,
 };
 

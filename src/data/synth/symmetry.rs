@@ -19,7 +19,7 @@ pub(super) const FAMILY: Family = Family {
         "twice-down",
     ],
     channels: 3,
-    neighbour_percent: 0,
+    neighbour_percent: 46,
     draw,
 };
 

@@ -8,7 +8,7 @@ pub(super) const FAMILY: Family = Family {
     about: "grey repeating patterns in any direction",
     classes: ["stripes", "checks", "dots", "bricks", "waves", "grid", "rings", "zigzag", "speckle", "scales"],
     channels: 1,
-    neighbour_percent: 0,
+    neighbour_percent: 16,
     draw,
 };
 
@@ -55,7 +55,7 @@ impl Cloth {
             1 => (ia + ib) & 1 == 0,
             2 => from_middle(ca, cb) < 78,
             3 => cb >= 60 && (a / 2 + (ib & 1) * 64) & 127 >= 24,
-            4 => (b + (wave(i64::from(a) * 256) * 60 >> 15)) & 255 < 128,
+            4 => (b + ((wave(i64::from(a) * 256) * 60) >> 15)) & 255 < 128,
             5 => ca < 64 || cb < 64,
             7 => (b + (a & 255).abs_diff(128) as i32) & 255 < 128,
             8 => scrambled(ia * 2 + (ca >> 7), ib * 2 + (cb >> 7), self.salt) & 1 == 0,
