@@ -83,9 +83,25 @@ impl Add {
 
     #[inline]
     pub fn value(&self, a: i8, b: i8) -> i32 {
-        let [qa, qb, y] = self.codings;
+        self.codings[2].inside(self.real(a, b))
+    }
+
+    /// The value before it is rounded, as codes are presented outside.
+    #[inline]
+    pub(crate) fn real(&self, a: i8, b: i8) -> f32 {
+        let [qa, qb, _] = self.codings;
         let (a, b) = (qa.presented(a) as f32, qb.presented(b) as f32);
-        y.inside(a.mul_add(self.ratios[0], b.mul_add(self.ratios[1], self.constant)))
+        a.mul_add(self.ratios[0], b.mul_add(self.ratios[1], self.constant))
+    }
+
+    /// From an engine code to the presented one.
+    pub(crate) fn offset(&self) -> i32 {
+        self.codings[2].offset
+    }
+
+    /// Whether every value is a number.
+    pub(crate) fn is_finite(&self) -> bool {
+        self.ratios.iter().chain([&self.constant]).all(|v| v.abs() < 2f32.powi(100))
     }
 
     /// Everything that can change a value.
