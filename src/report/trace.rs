@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(sum, 2 * payload_b);
         let count = |ph: &str| events.iter().filter(|e| e["ph"] == ph).count();
         assert!(count("s") > 0 && count("s") == count("f"));
-        let last = events.iter().filter(|e| e["ph"] == "C" && e["name"] == "tap-in under way").next_back().unwrap();
+        let last = events.iter().rfind(|e| e["ph"] == "C" && e["name"] == "tap-in under way").unwrap();
         assert_eq!(last["args"]["transfers"], 0);
         let processes = events.iter().filter(|e| e["name"] == "process_name");
         assert_eq!(

@@ -95,8 +95,11 @@ const RULES: &[(Kind, &str, Ours)] = &[
     (Kind::Adapter, "gemm_fp32_tflop_per_s", adapters::gemm_fp32),
 ];
 
+/// Reads the points of one published table in a folder.
+type Reader = fn(&Path) -> Result<Vec<Point>, ValidateError>;
+
 /// Tables of the shared material: one line each.
-const TABLES: &[fn(&Path) -> Result<Vec<Point>, ValidateError>] = &[
+const TABLES: &[Reader] = &[
     links::pcie_bench,
     links::astra,
     links::coral,
