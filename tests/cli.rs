@@ -443,7 +443,7 @@ fn verify_and_the_lists_have_json_of_their_own() {
 fn a_timeline_is_written_for_one_scheme_in_two_forms() {
     let scratch = Scratch::new();
     let (json, vcd) = (scratch.path("t.json"), scratch.path("t.vcd"));
-    let account = |path: &str| vec!["account", "--trunk", "resnet8", "--scheme", "parallel", "--trace", path].join(" ");
+    let account = |path: &str| ["account", "--trunk", "resnet8", "--scheme", "parallel", "--trace", path].join(" ");
     for path in [&json, &vcd] {
         trunkline(&account(path).split(' ').collect::<Vec<_>>()).done();
     }
