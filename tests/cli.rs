@@ -475,7 +475,7 @@ fn a_device_is_measured_into_a_model_that_checks_and_a_model_is_held_to_what_was
 fn wrong_flags_are_refused_with_what_would_be_right() {
     let cases: &[(&[&str], &[&str])] = &[
         (&["run", "--bogus"], &["--bogus"]),
-        (&["frobnicate"], &["frobnicate"]),
+        (&["xyzzy"], &["xyzzy"]),
         (&["run", "extra"], &["extra"]),
         (&["run", "--format", "yaml"], &["yaml", "table", "md", "csv", "json"]),
         (&["run", "--batch", "0"], &["--batch", "at least 1"]),

@@ -94,7 +94,7 @@ impl Eval {
         if let (Some(how), false) = (&config.base_model.calibration, trunk.is_calibrated()) {
             let refused = |why| Failure::Failed(format!("base_model.calibration.method: {why}"));
             trunk.calibration = how.method.parse().map_err(refused)?;
-            trunk.calibrate_on(&how.data, how.images, how.seed)?;
+            trunk.calibrate_over(&how.data, how.images, how.seed)?;
         }
         Ok(trunk)
     }

@@ -315,7 +315,7 @@ impl Flags {
         }
         trunk.calibration = self.calibration.unwrap_or_default();
         if !trunk.is_calibrated() {
-            trunk.calibrate_on(&self.data, CALIBRATION_IMAGES, self.seed)?;
+            trunk.calibrate_over(&self.data, CALIBRATION_IMAGES, self.seed)?;
         }
         let request = scheme::Request {
             scheme: self.scheme.clone(),
@@ -385,7 +385,7 @@ mod tests {
             assert_eq!(back.given(), flags.given());
             assert!(line.iter().all(|flag| flags.given().iter().any(|(f, v)| format!("--{f}={v}") == **flag)));
         }
-        assert_eq!((flags(&[]).rate(), flags(&["--optimizer=adamw"]).rate()), (0.1, 0.001));
+        assert_eq!((flags(&[]).rate(), flags(&["--optimizer=adamw"]).rate()), (0.02, 0.001));
     }
 
     #[test]

@@ -77,16 +77,26 @@ impl Trunk {
     /// Fixes the scales of a float trunk on the first images of a data set, or on [`RANDOM`] ones.
     pub fn calibrate_on(&mut self, spec: &str, count: usize, seed: u64) -> Result<(), CalibrateError> {
         let shape = self.graph.shape(self.graph.input);
-        let images: Vec<Image> = if spec == RANDOM {
-            (0..count).map(|i| random_image(shape.h, shape.w, seed, i)).collect()
-        } else {
-            // From all over the set: sets are sorted by class more often than not.
-            let options = OpenOptions { limit: None, seed, size: Some([shape.h, shape.w]) };
-            let set = data::open(spec, &options)?;
-            let count = count.min(set.len());
-            (0..count).map(|i| set.images[i * set.len() / count].clone()).collect()
-        };
-        Ok(self.calibrate_from(&input::reals(&images, shape, self.preprocess)?, spec, seed)?)
+        if spec == RANDOM {
+            let images: Vec<Image> = (0..count).map(|i| random_image(shape.h, shape.w, seed, i)).collect();
+            return self.calibrate_images(&images, spec, seed);
+        }
+        let options = OpenOptions { limit: Some(count), seed, size: Some([shape.h, shape.w]) };
+        self.calibrate_images(&data::open(spec, &options)?.images, spec, seed)
+    }
+
+    /// The same from images all over a set, which is sorted by class more often than not.
+    pub fn calibrate_over(&mut self, spec: &str, count: usize, seed: u64) -> Result<(), CalibrateError> {
+        let shape = self.graph.shape(self.graph.input);
+        let set = data::open(spec, &OpenOptions { limit: None, seed, size: Some([shape.h, shape.w]) })?;
+        let count = count.min(set.len());
+        let images: Vec<Image> = (0..count).map(|i| set.images[i * set.len() / count].clone()).collect();
+        self.calibrate_images(&images, spec, seed)
+    }
+
+    fn calibrate_images(&mut self, images: &[Image], spec: &str, seed: u64) -> Result<(), CalibrateError> {
+        let shape = self.graph.shape(self.graph.input);
+        Ok(self.calibrate_from(&input::reals(images, shape, self.preprocess)?, spec, seed)?)
     }
 }
 

@@ -139,6 +139,10 @@ impl Side for AdapterSide<'_> {
         self.programs.first().map_or(&[], |p| &p.actions)
     }
 
+    fn images(&self, micro: usize) -> usize {
+        self.batches[micro]
+    }
+
     fn begin(&mut self, micro: usize) -> Result<(), RunError> {
         if let (Some(lesson), Some(learning)) = (&self.lesson, self.learned(micro)) {
             let labels = &lesson.labels[self.first(micro)..][..self.batches[micro]];

@@ -6,7 +6,7 @@ use super::RunError;
 use super::worker::{Side, Transfer, capacity, work};
 use crate::ledger::{Event, Ledger, Place};
 use crate::op::Registers;
-use crate::plan::tap::Tap;
+use crate::plan::tap::{Tap, VALUE_BITS};
 use crate::scheme::BatchNormMode;
 use crate::trunk::TrunkProgram;
 use crate::units::Phase;
@@ -56,11 +56,13 @@ fn carry(from: &Receiver<Transfer>, to: &Sender<Transfer>, taps: &[Tap]) -> Ledg
         let tap = &taps[transfer.tap];
         let crossing = tap.crossing.as_ref().expect("a forward tap crosses");
         let place = Place::Tap(crossing.edge, tap.direction);
-        let bytes = transfer.payload.len() as u64;
+        let (bytes, images) = (transfer.payload.len() as u64, transfer.images);
+        // An image's error in an integer format ends with its exponent.
+        let exponent = u64::from(tap.phase == Phase::Backward && tap.bits != VALUE_BITS);
+        let elements = (bytes / images.max(1)).saturating_sub(exponent) * 8 / u64::from(tap.bits);
         // One transfer for each image whose map is in the payload.
-        let images = bytes / tap.bytes.max(1);
         ledger.add(tap.phase, place, Event::Transfers, images);
-        ledger.add(tap.phase, place, Event::Elements, images * tap.elements);
+        ledger.add(tap.phase, place, Event::Elements, images * elements);
         ledger.add(tap.phase, place, Event::PayloadBytes, bytes);
         if to.send(transfer).is_err() {
             break;

@@ -203,6 +203,10 @@ impl Side for TrunkSide<'_> {
         &self.actions
     }
 
+    fn images(&self, micro: usize) -> usize {
+        self.batch(micro)
+    }
+
     fn begin(&mut self, micro: usize) -> Result<(), RunError> {
         let input = (self.source)(self.bounds[micro], self.bounds[micro + 1])?;
         if let Some(backward) = self.backward {

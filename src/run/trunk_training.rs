@@ -165,6 +165,10 @@ impl Side for TrunkTraining<'_> {
         &self.actions
     }
 
+    fn images(&self, micro: usize) -> usize {
+        self.batch(micro)
+    }
+
     fn begin(&mut self, micro: usize) -> Result<(), RunError> {
         self.forward.begin(micro)
     }

@@ -19,6 +19,8 @@ pub struct Transfer {
     pub micro: usize,
     /// Index among the taps.
     pub tap: usize,
+    /// Images of the micro-batch.
+    pub images: u64,
     /// Codes, image after image.
     pub payload: Vec<u8>,
 }
@@ -27,6 +29,8 @@ pub struct Transfer {
 pub trait Side {
     /// What it does for a micro-batch, in order.
     fn actions(&self) -> &[Action];
+    /// Images of a micro-batch.
+    fn images(&self, micro: usize) -> usize;
     fn begin(&mut self, micro: usize) -> Result<(), RunError>;
     fn import(&mut self, micro: usize, tap: usize, payload: Vec<u8>) -> Result<(), RunError>;
     fn step(&mut self, micro: usize, step: usize) -> Result<(), RunError>;
@@ -84,8 +88,8 @@ pub fn work(
             }
             Action::Step(step) => side.step(micro, step)?,
             Action::Send(tap) => {
-                let payload = side.export(micro, tap)?;
-                outbox.send(Transfer { micro, tap, payload }).map_err(|_| RunError::OtherSideStopped)?;
+                let (images, payload) = (side.images(micro) as u64, side.export(micro, tap)?);
+                outbox.send(Transfer { micro, tap, images, payload }).map_err(|_| RunError::OtherSideStopped)?;
             }
         }
         cursors[chosen].1 += 1;
