@@ -571,6 +571,57 @@ fn wrong_flags_are_refused_with_what_would_be_right() {
     }
 }
 
+// ---- training -----------------------------------------------------------------------------------
+
+#[test]
+fn a_training_leaves_an_adapter_that_evaluates_as_it_was_measured() {
+    let scratch = Scratch::new();
+    let run = scratch.path("run");
+    let trunk = "resnet8:width=0.25,input=16";
+    let train = |more: &[&str]| {
+        let common = ["train", "--trunk", trunk, "--data", "synth:shapes:count=24", "--device", "cpu", "--quiet"];
+        trunkline(&[&common[..], more].concat())
+    };
+    let settings = ["--val", "synth:shapes:count=20,seed=5", "--epochs", "2", "--batch", "8", "--lr", "0.01"];
+    let scheme = ["--scheme", "parallel:init=zero", "--batch-norm", "registers", "--out", &run];
+    let quiet = |ran: Ran| assert_eq!((ran.code, ran.stdout, ran.stderr), (0, String::new(), String::new()));
+    quiet(train(&[&settings[..], &scheme[..]].concat()));
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(format!("{run}/report.json")).unwrap()).unwrap();
+    assert_eq!((report["images_per_step"].as_u64(), report["steps_per_epoch"].as_u64()), (Some(8), Some(3)));
+    assert!(report["backward"]["tap_in_bytes"].as_u64().unwrap() > 0, "errors go through the trunk");
+    let rows = std::fs::read_to_string(format!("{run}/metrics.jsonl")).unwrap();
+    let best = rows.lines().filter_map(|row| serde_json::from_str::<Value>(row).unwrap()["val/acc"].as_f64());
+    let best = best.fold(0.0, f64::max);
+    let evaluated = ["eval", "--trunk", trunk, "--adapter", &run, "--data", "synth:shapes:count=20,seed=5"];
+    let evaluated = trunkline(&[&evaluated[..], &["--device", "cpu", "--format", "json"]].concat()).json();
+    assert_eq!((evaluated["accuracy"].as_f64(), evaluated["images"].as_u64()), (Some(best), Some(20)));
+    // The folder is never written over; another trunk is refused.
+    quiet(train(&[&settings[..], &scheme[..]].concat()));
+    assert!(std::path::Path::new(&format!("{run}-2/report.md")).exists());
+    let other = ["eval", "--trunk", "resnet8:width=0.5,input=16", "--adapter", &run];
+    trunkline(&other).refused(1, &["SHA-256", "--force"]);
+    train(&["--device", "null", "--out", &scratch.path("null")]).refused(2, &["--device"]);
+    trunkline(&["train", "--resume", &scratch.path("nothing")]).refused(1, &["nothing", "args.json"]);
+}
+
+/// SPEC 2.4 and 3.2, out of the counters.
+#[test]
+fn a_training_step_is_counted_without_running_it() {
+    let args = ["account", "--train", "--trunk", "resnet26", "--input", "64", "--batch-norm", "frozen", "--grad", "f32"];
+    let step = |scheme: &str, sites: &[&str]| {
+        let args = [&args[..], &["--scheme", scheme, "--format", "json"], sites].concat();
+        trunkline(&args).json()[0]["training"].clone()
+    };
+    let attention = step("adaptive-attention:m=2", &[]);
+    assert_eq!(attention["kept_published_b"], 1_099_776);
+    assert_eq!(attention["backward"]["tap_out_elements"], 5_376);
+    let parallel = step("parallel", &["--sites", "all-but-stem"]);
+    assert_eq!(parallel["backward"]["tap_out_elements"], 917_504);
+    assert_eq!(parallel["backward"]["tap_in_elements"], 827_392 + 256);
+    let words = trunkline(&["account", "--train", "--scheme", "parallel", "--batch-norm", "registers"]).done();
+    assert!(words.contains("A training step") && words.contains("Kept from forward to backward"), "{words}");
+}
+
 // ---- trunk files and what-if ---------------------------------------------------------------------
 
 const IMPORT: [&str; 2] = ["import", "resnet8:width=0.25,input=16"];

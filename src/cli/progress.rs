@@ -43,6 +43,11 @@ impl Told {
         Self { form, stop, start, started: Instant::now(), images: 0 }
     }
 
+    /// Images of this sitting.
+    pub fn images(&self) -> u64 {
+        self.images
+    }
+
     fn say(&self, line: &str) {
         match &self.form {
             Form::Live(bar) => bar.println(line),

@@ -20,6 +20,7 @@ use clap::{Args, Parser, ValueEnum};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
+use std::time::Instant;
 
 #[derive(Args)]
 #[command(allow_negative_numbers = true)]
@@ -55,7 +56,7 @@ struct Flags {
     /// Where the adapters sit [default: where the scheme's paper has them]
     #[arg(long, value_name = "SITES", long_help = values::sites_help())]
     sites: Option<Sites>,
-    /// Batch norm per task: frozen (in silicon) or registers (loadable) [default: what the scheme's paper does]
+    /// Batch norm per task: frozen (in silicon), registers (loadable) or adapter-device [default: what the scheme's paper does]
     #[arg(long, value_name = "MODE")]
     batch_norm: Option<BatchNormMode>,
     /// What to learn: a data set with labels
@@ -70,7 +71,7 @@ struct Flags {
     /// Images of a step; the last step of an epoch takes what is left
     #[arg(long, value_name = "N", default_value = "32", value_parser = values::count)]
     batch: usize,
-    /// Images handled at a time; changes speed and memory, never a result
+    /// Images handled at a time; changes speed and memory, never a result (a whole batch where batch norms go by its statistics)
     #[arg(long, value_name = "N", default_value = "8", value_parser = values::count)]
     micro_batch: usize,
     /// sgd[:momentum=M,nesterov], adam[:beta1=B,beta2=B,epsilon=E] or adamw[:…]
@@ -186,12 +187,22 @@ impl Train {
     }
 
     fn train(&self, flags: &Flags, job: TrainJob, folder: &RunFolder) -> Result<(), Failure> {
-        let settings = flags.settings(self.threads, self.measured)?;
+        let settings = flags.settings(self.threads)?;
         let mut told = Told::new(self.quiet, interruption());
+        let started = Instant::now();
         let report = train(job, &settings, folder, &mut told)?;
+        let images = told.images();
         drop(told);
         let sections = report::training::step(&report.step);
-        let mut json = serde_json::to_string_pretty(&report.step)?;
+        let mut json = serde_json::to_value(&report.step)?;
+        if self.measured {
+            // Of this sitting, validation included.
+            let wall_s = started.elapsed().as_secs_f64();
+            let images_per_s = images as f64 / wall_s.max(1e-9);
+            json["measured"] = json!({ "images": images, "wall_s": wall_s, "images_per_s": images_per_s });
+            eprintln!("measured: {images} images in {wall_s:.2} s, {images_per_s:.1} images/s");
+        }
+        let mut json = serde_json::to_string_pretty(&json)?;
         json.push('\n');
         folder.write("report.json", json.as_bytes())?;
         folder.write("report.md", report::render::markdown(&sections).as_bytes())?;
@@ -274,7 +285,7 @@ impl Flags {
         self.lr.unwrap_or(if self.optimizer.starts_with("sgd") { 0.02 } else { 0.001 })
     }
 
-    fn settings(&self, threads: usize, measured: bool) -> Result<TrainSettings, Failure> {
+    fn settings(&self, threads: usize) -> Result<TrainSettings, Failure> {
         Ok(TrainSettings {
             session: SessionSettings {
                 epochs: self.epochs as u64,
@@ -297,7 +308,6 @@ impl Flags {
             micro_batch: self.micro_batch,
             threads,
             device: self.device.clone(),
-            measured,
         })
     }
 

@@ -80,9 +80,6 @@ pub enum BatchNormMode {
     Frozen,
     /// A multiplier and a bias per channel are loadable registers of the trunk.
     Registers,
-    /// The same, and the trunk also returns the sums from which the running statistics follow a task.
-    #[serde(rename = "registers+stats")]
-    RegistersStats,
     /// Computed on the adapter device, by the statistics of the batch: what the papers do in
     /// software. Every map before a batch norm crosses, and comes back.
     AdapterDevice,
@@ -90,12 +87,8 @@ pub enum BatchNormMode {
 
 impl BatchNormMode {
     /// Every mode, as it is written.
-    pub const ALL: [(&'static str, Self); 4] = [
-        ("frozen", Self::Frozen),
-        ("registers", Self::Registers),
-        ("registers+stats", Self::RegistersStats),
-        ("adapter-device", Self::AdapterDevice),
-    ];
+    pub const ALL: [(&'static str, Self); 3] =
+        [("frozen", Self::Frozen), ("registers", Self::Registers), ("adapter-device", Self::AdapterDevice)];
 
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, mode)| *mode == self).map_or("", |(name, _)| name)
@@ -103,7 +96,7 @@ impl BatchNormMode {
 
     /// Whether the trunk has registers that a task loads.
     pub fn loads_registers(self) -> bool {
-        matches!(self, Self::Registers | Self::RegistersStats)
+        self == Self::Registers
     }
 }
 

@@ -42,7 +42,7 @@ GRADS = {"int16": 0.5, "int8": 1.0}
 GRAD_FLAGS = {"f32": ["--grad", "f32"], "int16": ["--grad", "int16"],
               "int8": ["--grad", "int8", "--grad-rounding", "stochastic"]}
 # What our side does with a head that has the task's number of classes already (scheme::with_classes).
-HEAD = "keep"
+HEAD = "fresh"
 SEED_NETWORK = "resnet8:width=0.5"
 
 

@@ -16,7 +16,7 @@ use crate::op::Op;
 use crate::plan::program::{Optimiser, WeightDecay};
 use crate::plan::tap::{Tap, TapPrecision, taps};
 use crate::run::{self, Prepared, Trainer};
-use crate::scheme::{self, Placed, Request};
+use crate::scheme::{self, BatchNormMode, Placed, Request};
 use crate::trunk::backward::ErrorFormat;
 use crate::trunk::{TrunkProgram, prepare};
 use crate::units::HardwareDomain;
@@ -63,7 +63,6 @@ pub struct TrainSettings {
     /// 0 for one per core; changes speed, never a result.
     pub threads: usize,
     pub device: String,
-    pub measured: bool,
 }
 
 /// The report of a training.
@@ -87,8 +86,9 @@ pub fn train(
     let (placed, trunk, taps) = prepared(&job.trunk, &job.request, job.system, settings.tap_in_bits)?;
     let config = adapter_config(&job, settings, &placed, &trunk);
     let prepared = Prepared { placed: &placed, trunk: &trunk, taps: &taps };
+    let whole = goes_by_batches(&placed);
     let train_settings = run::TrainSettings {
-        micro_batch: settings.micro_batch,
+        micro_batch: if whole { settings.session.batch } else { settings.micro_batch },
         slots: SLOTS,
         threads: settings.threads,
         errors: settings.errors,
@@ -98,6 +98,11 @@ pub fn train(
         smoothing: settings.label_smoothing,
     };
     let trainer = Trainer::new(prepared, device, train_settings).map_err(ExperimentError::from)?;
+    if whole && trainer.micro_batch() < settings.session.batch.min(job.data.len()) {
+        let most = trainer.micro_batch();
+        let why = format!("batch norms go by the batch's statistics, and only {most} images fit at once");
+        return Err(TrainError::Flag { flag: "--batch", why });
+    }
     let step = StepAccount::new(&trainer, &placed, job.system, settings.session.batch, job.data.len())
         .map_err(ExperimentError::from)?;
     observer.on_memory(&step.memory);
@@ -114,6 +119,13 @@ pub fn train(
     };
     let finished = session::run(&mut learner, &settings.session, &config, folder, observer)?;
     Ok(TrainReport { finished, step })
+}
+
+/// Whether batch norms on the adapter device are normalised by the images that are there together.
+fn goes_by_batches(placed: &Placed) -> bool {
+    let trains = |n: &Node| n.params.iter().any(|&p| placed.graph.param(p).trainable);
+    let is_norm = |n: &&Node| matches!(n.op, Op::BatchNorm(_)) && n.domain == HardwareDomain::Adapter;
+    placed.batch_norm != BatchNormMode::Frozen && placed.graph.nodes.iter().filter(is_norm).any(trains)
 }
 
 /// Micro-batches in flight.
