@@ -607,7 +607,8 @@ fn a_training_leaves_an_adapter_that_evaluates_as_it_was_measured() {
 /// SPEC 2.4 and 3.2, out of the counters.
 #[test]
 fn a_training_step_is_counted_without_running_it() {
-    let args = ["account", "--train", "--trunk", "resnet26", "--input", "64", "--batch-norm", "frozen", "--grad", "f32"];
+    let args =
+        ["account", "--train", "--trunk", "resnet26", "--input", "64", "--batch-norm", "frozen", "--grad", "f32"];
     let step = |scheme: &str, sites: &[&str]| {
         let args = [&args[..], &["--scheme", scheme, "--format", "json"], sites].concat();
         trunkline(&args).json()[0]["training"].clone()

@@ -77,8 +77,8 @@ impl Eval {
         let report = eval(EvalJob { trunk, adapter, data, system: &system }, &settings)?;
         let json = serde_json::to_value(&report)?;
         let mut section = Section::new(&report.data, &["images", "loss", "accuracy"]);
-        let accuracy = format!("{:.2} %", 100.0 * report.evaluation.accuracy);
-        section.row([grouped(report.evaluation.images), format!("{:.4}", report.evaluation.loss), accuracy]);
+        let accuracy = format!("{:.2} %", 100.0 * report.accuracy);
+        section.row([grouped(report.images), format!("{:.4}", report.loss), accuracy]);
         section.note(format!("adapter {}, trunk sha256 {}", report.adapter, report.trunk_sha256));
         self.output.write(&[section], &json, std::slice::from_ref(&json))
     }

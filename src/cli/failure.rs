@@ -80,6 +80,7 @@ fn blames_flags(error: &(dyn Error + 'static)) -> bool {
     if let Some(error) = error.downcast_ref::<TrainError>() {
         return match error {
             TrainError::Experiment(e) | TrainError::Session(SessionError::Learner(e)) => blames_flags(e),
+            TrainError::Flag { .. } => true,
             _ => false,
         };
     }

@@ -48,8 +48,10 @@ pub struct EvalReport {
     pub data: String,
     pub adapter: String,
     pub trunk_sha256: String,
-    #[serde(flatten)]
-    pub evaluation: Evaluation,
+    pub images: u64,
+    /// Mean cross-entropy.
+    pub loss: f64,
+    pub accuracy: f64,
 }
 
 /// Evaluates an adapter.
@@ -81,5 +83,6 @@ pub fn eval(job: EvalJob, settings: &EvalSettings) -> Result<EvalReport, EvalErr
     let evaluation =
         evaluate(&prepared, &job.data, how, device.as_mut(), &run_settings).map_err(ExperimentError::from)?;
     let adapter = job.adapter.folder.display().to_string();
-    Ok(EvalReport { data: job.data.name.clone(), adapter, trunk_sha256, evaluation })
+    let Evaluation { loss, accuracy, images } = evaluation;
+    Ok(EvalReport { data: job.data.name.clone(), adapter, trunk_sha256, images, loss, accuracy })
 }

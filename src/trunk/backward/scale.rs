@@ -13,9 +13,11 @@ pub(super) struct Channels {
 
 impl Linear for Channels {
     fn image<N: Number>(&self, _: usize, error: &[N], sums: &mut [N::Sum]) {
-        let channels = self.factors.reals.len();
-        for (i, (sum, &e)) in sums.iter_mut().zip(error).enumerate() {
-            *sum += e.times(&self.factors, i % channels);
+        let channels = self.factors.reals.len().max(1);
+        for (sums, error) in sums.chunks_mut(channels).zip(error.chunks(channels)) {
+            for (c, (sum, &e)) in sums.iter_mut().zip(error).enumerate() {
+                *sum += e.times(&self.factors, c);
+            }
         }
     }
 
