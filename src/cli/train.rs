@@ -46,8 +46,8 @@ pub struct Train {
 /// What makes a training that training: kept in the run's `args.json`.
 #[derive(Args)]
 struct Flags {
-    /// The frozen network: a .tflite or .onnx file, a trunk file, or a network of the zoo
-    #[arg(long, value_name = "FILE|ZOO", default_value = "resnet26:width=0.25", long_help = values::trunk_help())]
+    /// The frozen network: a .tflite or .onnx file, a trunk file, one that was trained here, or one of the zoo
+    #[arg(long, value_name = "FILE|ZOO", default_value = values::TRAINED_TRUNK, long_help = values::trunk_help())]
     trunk: String,
     /// How to adapt it: NAME[:key=value,…]
     #[arg(long, value_name = "SCHEME", default_value = "parallel", long_help = values::scheme_help())]
@@ -385,7 +385,7 @@ mod tests {
             assert_eq!(back.given(), flags.given());
             assert!(line.iter().all(|flag| flags.given().iter().any(|(f, v)| format!("--{f}={v}") == **flag)));
         }
-        assert_eq!((flags(&[]).rate(), flags(&["--optimizer=adamw"]).rate()), (0.1, 0.001));
+        assert_eq!((flags(&[]).rate(), flags(&["--optimizer=adamw"]).rate()), (0.02, 0.001));
     }
 
     #[test]
