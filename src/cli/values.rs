@@ -11,8 +11,8 @@ use crate::scheme::{self, SchemeSpec};
 use std::convert::Infallible;
 use std::str::FromStr;
 
-/// The trunk of commands that train.
-pub const TRAINED_TRUNK: &str = "resnet26:width=0.25";
+/// A trunk that knows something, so that adapters have something to adapt.
+pub const TRAINED_TRUNK: &str = "resnet26-pretrained";
 
 /// More threads than any machine has; beyond this it is a typing error.
 const MOST_THREADS: usize = 1024;
