@@ -17,7 +17,7 @@ use std::path::PathBuf;
 #[command(allow_negative_numbers = true)]
 pub struct Eval {
     /// The frozen network that the adapter was trained on
-    #[arg(long, value_name = "FILE|ZOO", default_value = "resnet26:width=0.25", long_help = values::trunk_help())]
+    #[arg(long, value_name = "FILE|ZOO", default_value = values::TRAINED_TRUNK, long_help = values::trunk_help())]
     trunk: String,
     /// The adapter's folder, or a run, of which the best checkpoint is taken
     #[arg(long, value_name = "DIR")]

@@ -5,6 +5,7 @@ use crate::device::DeviceError;
 use crate::experiment::account::AccountError;
 use crate::experiment::calibrate::CalibrateDeviceError;
 use crate::experiment::eval::EvalError;
+use crate::experiment::pretrain::PretrainError;
 use crate::experiment::quant_sweep::SweepError;
 use crate::experiment::run::ExperimentError;
 use crate::experiment::train::TrainError;
@@ -82,6 +83,15 @@ fn blames_flags(error: &(dyn Error + 'static)) -> bool {
             TrainError::Experiment(e) | TrainError::Session(SessionError::Learner(e)) => blames_flags(e),
             TrainError::Flag { .. } => true,
             _ => false,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<PretrainError>() {
+        return match error {
+            PretrainError::Train(e) => blames_flags(e),
+            PretrainError::Experiment(e) => blames_flags(e),
+            PretrainError::Trunk(e) => blames_flags(e),
+            PretrainError::Coded { .. } | PretrainError::Batch { .. } => true,
+            PretrainError::File(_) | PretrainError::NoCheckpoint { .. } => false,
         };
     }
     if let Some(EvalError::Experiment(error)) = error.downcast_ref() {

@@ -16,6 +16,7 @@ mod hw;
 mod import;
 mod inspect;
 mod output;
+mod pretrain;
 mod progress;
 mod quant_sweep;
 mod run;
@@ -46,6 +47,8 @@ enum Command {
     Run(run::Run),
     /// Train adapters through the frozen trunk, in a folder of their own.
     Train(train::Train),
+    /// Train a trunk of your own from random weights, and freeze it.
+    Pretrain(pretrain::Pretrain),
     /// Measure a trained adapter on data.
     Eval(eval::Eval),
     /// Count without executing; or recompute a paper's printed table.
@@ -78,6 +81,7 @@ pub fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Run(c) => c.execute(),
         Command::Train(c) => c.execute(),
+        Command::Pretrain(c) => c.execute(),
         Command::Eval(c) => c.execute(),
         Command::Account(c) => c.execute(),
         Command::QuantSweep(c) => c.execute(),

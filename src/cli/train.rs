@@ -47,8 +47,8 @@ pub struct Train {
 /// What makes a training that training: kept in the run's `args.json`.
 #[derive(Args)]
 struct Flags {
-    /// The frozen network: a .tflite or .onnx file, a trunk file, or a network of the zoo
-    #[arg(long, value_name = "FILE|ZOO", default_value = "resnet26:width=0.25", long_help = values::trunk_help())]
+    /// The frozen network: a .tflite or .onnx file, a trunk file, one that was trained here, or one of the zoo
+    #[arg(long, value_name = "FILE|ZOO", default_value = values::TRAINED_TRUNK, long_help = values::trunk_help())]
     trunk: String,
     /// How to adapt it: NAME[:key=value,…]
     #[arg(long, value_name = "SCHEME", default_value = "parallel", long_help = values::scheme_help())]

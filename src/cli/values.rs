@@ -11,6 +11,9 @@ use crate::scheme::{self, SchemeSpec};
 use std::convert::Infallible;
 use std::str::FromStr;
 
+/// A trunk that knows something, so that adapters have something to adapt.
+pub const TRAINED_TRUNK: &str = "resnet26-pretrained";
+
 /// More threads than any machine has; beyond this it is a typing error.
 const MOST_THREADS: usize = 1024;
 
@@ -125,9 +128,10 @@ pub fn trunk_help() -> String {
         onnx,
         "an ONNX model: quantised (QDQ, QOperator), or float and quantised by us on the first images".to_string(),
     );
+    let trained = zoo::PRETRAINED.iter().map(|p| (p.name.to_string(), format!("{}, input {}", p.about, p.input)));
     listed(
-        "The frozen network: a model file, or a network of the zoo with random weights",
-        [file, onnx, own].into_iter().chain(networks),
+        "The frozen network: a model file, a trunk trained by us, or a network of the zoo with random weights",
+        [file, onnx, own].into_iter().chain(trained).chain(networks),
     )
 }
 

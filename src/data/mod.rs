@@ -28,6 +28,7 @@ mod images;
 pub mod jpeg;
 mod listed;
 pub mod loader;
+pub mod mixture;
 mod npz;
 mod omniglot;
 mod protocol;

@@ -72,26 +72,35 @@ pub struct Wanted {
 }
 
 impl Trunk {
-    /// Opens a model file, or builds a network of the zoo.
+    /// Opens a model file or a pre-trained trunk, or builds a network of the zoo.
     pub fn open(spec: &str, wanted: Wanted) -> Result<Self, TrunkError> {
         let name = spec.split(':').next().unwrap_or(spec);
         let trunk = if zoo::find(name).is_some() {
             Self::from_zoo(&ZooSpec::parse(spec, wanted.input, wanted.classes, wanted.seed)?)?
+        } else if let Some(known) = zoo::pretrained(spec) {
+            Self::from_pretrained(known)?.of_size(spec, wanted.input)?
         } else if Path::new(spec).exists() || spec.contains(['/', '\\', '.']) {
             let trunk = match spec.split_once(".onnx:") {
                 Some((stem, option)) => Self::import_float(&PathBuf::from(format!("{stem}.onnx")), option, spec)?,
                 None => Self::import(Path::new(spec))?,
             };
-            let shape = trunk.graph.shape(trunk.graph.input);
-            if let Some(asked) = wanted.input.filter(|&h| (h, h) != (shape.h, shape.w)) {
-                return Err(TrunkError::FixedInput { file: spec.into(), has: shape.to_string(), asked });
-            }
-            trunk
+            trunk.of_size(spec, wanted.input)?
         } else {
-            let known = zoo::NETWORKS.iter().chain(zoo::SHAPES).map(|n| n.name).collect::<Vec<_>>().join(", ");
+            let trained = zoo::PRETRAINED.iter().map(|p| p.name);
+            let names = zoo::NETWORKS.iter().chain(zoo::SHAPES).map(|n| n.name).chain(trained);
+            let known = names.collect::<Vec<_>>().join(", ");
             return Err(TrunkError::Unknown { spec: spec.into(), known });
         };
         trunk.with_classes(wanted.classes, wanted.seed)
+    }
+
+    /// The trunk, if its input has the size that is asked for.
+    fn of_size(self, spec: &str, asked: Option<usize>) -> Result<Self, TrunkError> {
+        let shape = self.graph.shape(self.graph.input);
+        match asked.filter(|&h| (h, h) != (shape.h, shape.w)) {
+            Some(asked) => Err(TrunkError::FixedInput { file: spec.into(), has: shape.to_string(), asked }),
+            None => Ok(self),
+        }
     }
 
     /// Imports a model file: a quantised one as it is, a float one (`.onnx`) uncalibrated; where the

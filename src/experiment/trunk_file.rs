@@ -6,8 +6,12 @@ use super::input::{self, InputError, Preprocess};
 use super::trunk::{Trunk, TrunkError};
 use crate::data::image::Image;
 use crate::data::{self, DataError, OpenOptions};
+use crate::graph::ParamValue;
 use crate::model::ModelError;
 use crate::model::trunk_file::{Layer, TrunkFile};
+use crate::model::zoo::Pretrained;
+use crate::op::{Conv2d, Linear, Op};
+use crate::quant::weights::{self, WeightCodes};
 use crate::quantise::Calibration;
 use crate::seed;
 use crate::trunk::{TrunkProgram, prepare};
@@ -33,7 +37,16 @@ pub const RANDOM: &str = "random";
 impl Trunk {
     /// Reads a trunk file, prepares the trunk and checks that it is the one that was written.
     pub(super) fn from_file(path: &Path) -> Result<Self, TrunkError> {
-        let file = TrunkFile::open(path)?;
+        Self::from_read(TrunkFile::open(path)?, path)
+    }
+
+    /// The same of a file that this program has in itself.
+    pub(super) fn from_pretrained(known: &Pretrained) -> Result<Self, TrunkError> {
+        let path = Path::new(known.name);
+        Self::from_read(TrunkFile::from_bytes(known.bytes, path)?, path)
+    }
+
+    fn from_read(file: TrunkFile, path: &Path) -> Result<Self, TrunkError> {
         let refused = |place: &str, why: String| {
             TrunkError::Model(ModelError::Malformed { path: path.into(), place: place.into(), why })
         };
@@ -72,6 +85,26 @@ impl Trunk {
             layers: layers(&program),
             graph: self.graph.clone(),
         })
+    }
+
+    /// Replaces the weights of an uncalibrated trunk by their codes, so that its file holds them once.
+    /// Does nothing where the arithmetic folds batch norms into weights, which only floats allow.
+    pub fn freeze_weights(&mut self) {
+        if self.profile.folds_norms() {
+            return;
+        }
+        for node in &self.graph.nodes {
+            let (Op::Conv2d(Conv2d { out_c: channels, .. }) | Op::Linear(Linear { outputs: channels, .. })) = &node.op
+            else {
+                continue;
+            };
+            let Some(param) = node.params.first().map(|p| &mut self.graph.params[p.index()]) else { continue };
+            if let ParamValue::F32(values) = &param.value {
+                let WeightCodes { codes, scales, zero_points } =
+                    weights::quantise(values, *channels, self.profile.weights());
+                param.value = ParamValue::I8 { codes, scales, zero_points };
+            }
+        }
     }
 
     /// Fixes the scales of a float trunk on the first images of a data set, or on [`RANDOM`] ones.

@@ -73,21 +73,14 @@ pub fn twin(p: &Params, inputs: &[&[u32]], out: &mut [u32]) {
     let (channels, mask) = (p.channels as usize, u32::MAX >> (32 - p.bits));
     let task_words = TASK_ELEMENTS / per_word;
     out.par_chunks_mut(task_words).enumerate().for_each(|(i, out)| {
-        if let (8, Some(map)) = (p.bits, whole_words(map, i * task_words * 4, out.len() * 4)) {
-            // Whole words, a byte each code; channels are taken in turn instead of divided for.
-            let codes: &mut [i8] = bytemuck::cast_slice_mut(out);
-            let first = i * task_words * 4 % channels;
-            let inverses = inverse.iter().cycle().skip(first);
-            if channels == 1 {
-                codes.iter_mut().zip(map).for_each(|(code, &r)| *code = quantise(p, r, inverse[0]) as i8);
-            } else {
-                codes
-                    .iter_mut()
-                    .zip(map)
-                    .zip(inverses)
-                    .for_each(|((code, &r), &inv)| *code = quantise(p, r, inv) as i8);
+        // Whole words of codes that memory has side by side; a tail takes the loop below.
+        if let Some(map) = whole_words(map, i * task_words * per_word, out.len() * per_word) {
+            let first = i * task_words * per_word % channels;
+            match p.bits {
+                8 => return run(p, map, inverse, first, bytemuck::cast_slice_mut(out), |code| code as i8),
+                16 => return run(p, map, inverse, first, bytemuck::cast_slice_mut(out), |code| code as i16),
+                _ => {}
             }
-            return;
         }
         for (j, word) in out.iter_mut().enumerate() {
             let from = (i * task_words + j) * per_word;
@@ -98,6 +91,25 @@ pub fn twin(p: &Params, inputs: &[&[u32]], out: &mut [u32]) {
             });
         }
     });
+}
+
+/// Codes of consecutive values, the first of channel `first`.
+#[inline(always)]
+fn run<C>(p: &Params, map: &[f32], inverse: &[f32], first: usize, codes: &mut [C], narrow: impl Fn(i32) -> C) {
+    if let [inverse] = *inverse {
+        return codes.iter_mut().zip(map).for_each(|(code, &r)| *code = narrow(quantise(p, r, inverse)));
+    }
+    let channels = inverse.len();
+    let head = (channels - first) % channels;
+    let (own, rest) = codes.split_at_mut(head.min(map.len()));
+    let (own_map, rest_map) = map.split_at(own.len());
+    let row = |codes: &mut [C], map: &[f32], inverse: &[f32]| {
+        for ((code, &r), &inv) in codes.iter_mut().zip(map).zip(inverse) {
+            *code = narrow(quantise(p, r, inv));
+        }
+    };
+    row(own, own_map, &inverse[first..]);
+    rest.chunks_mut(channels).zip(rest_map.chunks(channels)).for_each(|(codes, map)| row(codes, map, inverse));
 }
 
 /// The `count` values from `from` on, if there are so many.

@@ -117,7 +117,8 @@ pub fn sha256(program: &TrunkProgram) -> String {
 fn origin(p: &Provenance) -> String {
     let seed = p.seed.map_or(String::new(), |seed| format!(", seed {seed}"));
     let hash = p.source_sha256.as_ref().map_or(String::new(), |hash| format!(", sha256 {hash}"));
-    format!("{}{seed}{hash}", p.source)
+    let recipe = p.recipe.as_ref().map_or(String::new(), |recipe| format!(", trained by `{recipe}`"));
+    format!("{}{seed}{hash}{recipe}", p.source)
 }
 
 fn calibration(p: &Provenance) -> String {

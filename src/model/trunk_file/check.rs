@@ -30,11 +30,12 @@ pub fn texts(document: &Document) -> Result<(), Fault> {
     let own = [("name", &document.name), ("graph name", &document.graph.name), ("source", &provenance.source)];
     let calibration =
         provenance.calibration.iter().flat_map(|c| [("calibration", &c.data), ("calibration", &c.method)]);
+    let recipe = provenance.recipe.iter().map(|recipe| ("recipe", recipe));
     let notes = document.notes.iter().map(|note| ("note", note));
     let maps = document.graph.maps.iter().map(|map| ("map name", &map.name));
     let nodes = document.graph.nodes.iter().map(|node| ("node name", &node.name));
     let params = document.graph.nodes.iter().flat_map(|n| &n.params).map(|p| ("parameter name", &p.name));
-    let all = own.into_iter().chain(calibration).chain(notes).chain(maps).chain(nodes).chain(params);
+    let all = own.into_iter().chain(calibration).chain(recipe).chain(notes).chain(maps).chain(nodes).chain(params);
     for (place, text) in all {
         if text.chars().any(char::is_control) {
             return Err(Fault::malformed(place, format!("holds a control character: '{}'", printable(text))));

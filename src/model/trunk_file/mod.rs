@@ -75,6 +75,9 @@ pub struct Provenance {
     pub source_sha256: Option<String>,
     /// Of the weights of a network of the zoo.
     pub seed: Option<u64>,
+    /// The command that trained it, where it was trained here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<String>,
     /// What fixed the scales; nothing where the source had them.
     pub calibration: Option<Calibrated>,
 }

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 mod alexnet;
 mod mobilenetv3_large;
+mod pretrained;
 mod residual;
 mod resnet18;
 mod resnet26;
@@ -20,6 +21,8 @@ mod resnet50;
 mod resnet50_v1;
 mod resnet8;
 mod vgg;
+
+pub use pretrained::{PRETRAINED, Pretrained, pretrained};
 
 /// What to build.
 #[derive(Clone, Debug, PartialEq)]
