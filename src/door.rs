@@ -1,4 +1,5 @@
-//! Opening files that a user names: regular files only, so that no door waits for a pipe.
+//! Opening files that a user names: regular files only, so that no door waits for a pipe; and the drafts
+//! that become files when they are whole.
 
 use std::fs::File;
 use std::io::{Error, ErrorKind, Result};
@@ -13,4 +14,16 @@ pub fn open_file(path: &Path) -> Result<(File, u64)> {
         return Err(Error::new(ErrorKind::InvalidInput, what));
     }
     Ok((File::open(path)?, metadata.len()))
+}
+
+/// A new file in `folder` under a name of no importance, gone unless it is persisted, and as readable as
+/// any other file.
+pub fn draft(folder: &Path) -> Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
 }

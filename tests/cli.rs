@@ -583,7 +583,7 @@ fn a_training_leaves_an_adapter_that_evaluates_as_it_was_measured() {
     let run = scratch.path("run");
     let trunk = "resnet8:width=0.25,input=16";
     let train = |more: &[&str]| {
-        let common = ["train", "--trunk", trunk, "--data", "synth:shapes:count=24", "--device", "cpu", "--quiet"];
+        let common = ["train", "--trunk", trunk, "--data", "synth:shapes:count=20", "--device", "cpu", "--quiet"];
         trunkline(&[&common[..], more].concat())
     };
     let settings = ["--val", "synth:shapes:count=20,seed=5", "--epochs", "2", "--batch", "8", "--lr", "0.01"];
@@ -602,9 +602,12 @@ fn a_training_leaves_an_adapter_that_evaluates_as_it_was_measured() {
     // The folder is never written over; another trunk is refused.
     quiet(train(&[&settings[..], &scheme[..]].concat()));
     assert!(std::path::Path::new(&format!("{run}-2/report.md")).exists());
+    let metrics = |run: &str| std::fs::read_to_string(format!("{run}/metrics.csv")).unwrap();
+    assert_eq!(metrics(&run), metrics(&format!("{run}-2")), "the same training, the same numbers");
     let other = ["eval", "--trunk", "resnet8:width=0.5,input=16", "--adapter", &run];
     trunkline(&other).refused(1, &["SHA-256", "--force"]);
     train(&["--device", "null", "--out", &scratch.path("null")]).refused(2, &["--device"]);
+    assert!(!std::path::Path::new(&scratch.path("null")).exists(), "nothing is begun that cannot be done");
     trunkline(&["train", "--resume", &scratch.path("nothing")]).refused(1, &["nothing", "args.json"]);
 }
 

@@ -1,6 +1,7 @@
 //! Where a report goes and in which form.
 
 use super::Failure;
+use crate::door;
 use crate::report::render::{self, Section};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
@@ -91,18 +92,6 @@ fn place(path: &Path) -> Result<(PathBuf, PathBuf), Failure> {
     Ok((folder.into(), target))
 }
 
-/// A new file in `folder` under a name of no importance, gone unless it is persisted, and as
-/// readable as any other file.
-fn draft(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
-}
-
 /// Whether a path is a device or a pipe, which cannot be replaced by a finished file.
 fn is_stream(path: &Path) -> bool {
     path.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir())
@@ -114,7 +103,7 @@ pub fn check(path: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let (folder, _) = place(path)?;
-    draft(&folder).map(drop).map_err(|e| fault(path, cause(&e)))
+    door::draft(&folder).map(drop).map_err(|e| fault(path, cause(&e)))
 }
 
 /// Writes a file under another name beside it and renames it when it is complete.
@@ -123,7 +112,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         return std::fs::write(path, bytes).map_err(|e| fault(path, e));
     }
     let (folder, target) = place(path)?;
-    let mut file = draft(&folder).map_err(|e| fault(path, cause(&e)))?;
+    let mut file = door::draft(&folder).map_err(|e| fault(path, cause(&e)))?;
     file.write_all(bytes).map_err(|e| fault(path, cause(&e)))?;
     file.as_file().sync_all().map_err(|e| fault(path, e))?;
     file.persist(target).map_err(|e| fault(path, e.error))?;

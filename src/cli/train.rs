@@ -7,7 +7,7 @@ use crate::data::{self, Dataset, OpenOptions};
 use crate::experiment::train::run_folder::RunFolder;
 use crate::experiment::train::schedule::Schedule;
 use crate::experiment::train::session::SessionSettings;
-use crate::experiment::train::{TrainJob, TrainSettings, train};
+use crate::experiment::train::{TrainJob, TrainSettings, learning_device, train};
 use crate::experiment::trunk::{Trunk, Wanted};
 use crate::hw::{System, library};
 use crate::quant::Profile;
@@ -173,6 +173,7 @@ impl Train {
         let Some(run) = &self.resume else {
             let system = library::load_system(&self.flags.system)?;
             // What fails quickly goes before there is a folder.
+            learning_device(&self.flags.device)?;
             let job = self.flags.job(&system)?;
             let name = format!("{}-{}-{}", self.flags.trunk, self.flags.scheme, self.flags.data);
             let folder = RunFolder::create(self.out.as_deref(), &name, &self.flags.stored())?;

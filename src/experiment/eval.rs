@@ -1,14 +1,15 @@
 //! How an adapter does on data: the trunk that it belongs to, its values put back, every image once.
 
-use super::run::ExperimentError;
+use super::run::{ExperimentError, SLOTS};
 use super::train::adapter_file::{Adapter, AdapterError};
 use super::train::chip::{evaluate, states_of, with_values};
+use super::train::prepared;
 use super::train::snapshot::Evaluation;
-use super::train::{hex, prepared};
 use super::trunk::Trunk;
 use crate::data::Dataset;
 use crate::device;
 use crate::hw::System;
+use crate::model::hex;
 use crate::run::{self, Prepared, load_registers, logits};
 use crate::scheme::{Request, SchemeSpec};
 use serde::Serialize;
@@ -74,7 +75,7 @@ pub fn eval(job: EvalJob, settings: &EvalSettings) -> Result<EvalReport, EvalErr
     let run_settings = run::Settings {
         images: job.data.len(),
         micro_batch: settings.micro_batch,
-        slots: 2,
+        slots: SLOTS,
         threads: settings.threads,
         record: false,
     };

@@ -7,7 +7,7 @@
 //! networks with a classifier.
 
 use super::input;
-use super::run::ExperimentError;
+use super::run::{ExperimentError, SLOTS};
 use super::train::checkpoint::{self, LAST};
 use super::train::chip::{evaluate, states_of};
 use super::train::file::FileError;
@@ -224,7 +224,7 @@ fn frozen_accuracy(
     let run_settings = run::Settings {
         images: set.len(),
         micro_batch: settings.session.batch,
-        slots: 2,
+        slots: SLOTS,
         threads: settings.threads,
         record: false,
     };

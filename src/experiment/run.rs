@@ -10,6 +10,7 @@ use crate::device::{self, Device, DeviceError};
 use crate::graph::{Graph, GraphError};
 use crate::hw::System;
 use crate::ledger::{DataEvent, Event, Ledger, Place};
+use crate::model::hex;
 use crate::model::trunk_file::Calibrated;
 use crate::plan::macs::{MacCounts, MacRule};
 use crate::plan::tap::{TapPrecision, taps};
@@ -85,7 +86,7 @@ impl Default for Settings {
 /// Images that fix the scales of a float trunk.
 pub const CALIBRATION_IMAGES: usize = 8;
 /// Micro-batches in flight.
-const SLOTS: usize = 2;
+pub const SLOTS: usize = 2;
 
 /// What the run of one visual domain gave.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -305,7 +306,7 @@ fn run_task(
 }
 
 /// The class with the largest output; of equal ones the first, as numpy does.
-fn arg_max(values: &[f32]) -> usize {
+pub fn arg_max(values: &[f32]) -> usize {
     let mut best = 0;
     for (i, v) in values.iter().enumerate() {
         if v.total_cmp(&values[best]).is_gt() {
@@ -349,10 +350,6 @@ fn outputs_sha256(outcomes: &[Outcome]) -> String {
         hash.update(value.to_le_bytes());
     }
     hex(&hash.finalize())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// How often two devices sent different codes to the trunk, and how far their outputs are apart.

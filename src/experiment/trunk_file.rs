@@ -8,6 +8,7 @@ use crate::data::image::Image;
 use crate::data::{self, DataError, OpenOptions};
 use crate::graph::ParamValue;
 use crate::model::ModelError;
+use crate::model::hex;
 use crate::model::trunk_file::{Layer, TrunkFile};
 use crate::model::zoo::Pretrained;
 use crate::op::{Conv2d, Linear, Op};
@@ -164,8 +165,4 @@ fn same_layers(held: &BTreeMap<String, Layer>, made: &BTreeMap<String, Layer>) -
         }
     }
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -111,7 +111,7 @@ pub fn section(program: &TrunkProgram, provenance: &Provenance, rows: &[Row]) ->
 
 /// The trunk's checksum in lower-case hexadecimal.
 pub fn sha256(program: &TrunkProgram) -> String {
-    program.checksum().iter().map(|b| format!("{b:02x}")).collect()
+    crate::model::hex(&program.checksum())
 }
 
 fn origin(p: &Provenance) -> String {

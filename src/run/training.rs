@@ -285,7 +285,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn learning(&self) -> &Learning {
-        let program = self.programs.values().next().expect("lowered before the first step");
+        let program = &self.programs[&(self.micro_batch, self.micro_batch)];
         program.learning.as_ref().expect("a training program learns")
     }
 
@@ -380,7 +380,8 @@ impl<'a> Trainer<'a> {
 
     /// What training holds, by formula.
     pub fn memory(&self) -> TrainingMemory {
-        let program = self.programs.values().next().expect("lowered before the first step");
+        // Of the largest micro-batch, for which the buffers were made.
+        let program = &self.programs[&(self.micro_batch, self.micro_batch)];
         let bytes = |shared: bool| -> u64 {
             let of_kind = program.buffers.iter().filter(|b| b.shared().is_some() == shared);
             of_kind.map(|b| 4 * b.words as u64).sum()

@@ -6,7 +6,7 @@ use crate::data::Dataset;
 use crate::data::image::Image;
 use crate::device::Device;
 use crate::experiment::input::{self, Preprocess};
-use crate::experiment::run::ExperimentError;
+use crate::experiment::run::{ExperimentError, SLOTS, arg_max};
 use crate::graph::{Graph, ParamValue};
 use crate::ledger::{DataEvent, Place};
 use crate::plan::tap::Tap;
@@ -64,7 +64,7 @@ pub fn evaluate(
     let (mut loss, mut hits) = (0.0, 0u64);
     for (logits, &label) in outcome.outputs.iter().zip(labels) {
         loss += cross_entropy(logits, label as usize);
-        hits += u64::from(first_largest(logits) == label as usize);
+        hits += u64::from(arg_max(logits) == label as usize);
     }
     let images = set.len().max(1) as f64;
     Ok(Evaluation { loss: loss / images, accuracy: hits as f64 / images, images: set.len() as u64 })
@@ -74,10 +74,6 @@ fn cross_entropy(logits: &[f32], label: usize) -> f64 {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|&v| f64::from(v - largest).exp()).sum();
     logits.get(label).map_or(f64::NAN, |&own| sum.ln() - f64::from(own - largest))
-}
-
-fn first_largest(values: &[f32]) -> usize {
-    (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
 }
 
 impl ChipLearner<'_> {
@@ -120,10 +116,10 @@ impl Learner for ChipLearner<'_> {
         let all = data.labels.as_deref().unwrap_or_default();
         let labels: Vec<u32> = indices.iter().map(|&i| all[i]).collect();
         let images: Vec<u32> = indices.iter().map(|&i| i as u32).collect();
-        let graph = self.trainer.graph().clone();
+        let graph = &self.placed.graph;
         let source = |from: usize, to: usize| {
             let chosen: Vec<Image> = indices[from..to].iter().map(|&i| data.images[i].clone()).collect();
-            codes(&graph, how, &chosen)
+            codes(graph, how, &chosen)
         };
         let outcome = self.trainer.step(&source, &images, &labels, at.rate)?;
         let memory = self.trainer.memory();
@@ -149,7 +145,7 @@ impl Learner for ChipLearner<'_> {
         let settings = run::Settings {
             images: set.len(),
             micro_batch: self.trainer.micro_batch(),
-            slots: 2,
+            slots: SLOTS,
             threads: self.threads,
             record: false,
         };

@@ -1,7 +1,6 @@
 //! Files of a run: read no further than a limit, and on the disk when a write returns.
 
 use crate::door::open_file;
-use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -77,10 +76,7 @@ pub fn from_json<T: serde::de::DeserializeOwned>(bytes: &[u8], path: &Path) -> R
     serde_json::from_slice(bytes).map_err(|e| FileError::malformed(path, "document", shown(&e.to_string())))
 }
 
-/// SHA-256 in lower-case hexadecimal.
-pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
+pub use crate::model::sha256_hex as sha256;
 
 /// A text out of a file, made safe to print: escaped, and cut where nobody would read on.
 pub fn shown(text: &str) -> String {

@@ -7,11 +7,12 @@ use super::learner::Observer;
 use super::run_folder::{RunFolder, RunFolderError};
 use super::session::{self, Finished, SessionError, SessionSettings};
 use crate::data::Dataset;
-use crate::device::{self, DeviceKind};
-use crate::experiment::run::ExperimentError;
+use crate::device::{self, Device, DeviceKind};
+use crate::experiment::run::{ExperimentError, SLOTS};
 use crate::experiment::trunk::Trunk;
 use crate::graph::Node;
 use crate::hw::System;
+use crate::model::hex;
 use crate::op::Op;
 use crate::plan::program::{Optimiser, WeightDecay};
 use crate::plan::tap::{Tap, TapPrecision, taps};
@@ -78,10 +79,7 @@ pub fn train(
     folder: &RunFolder,
     observer: &mut dyn Observer,
 ) -> Result<TrainReport, TrainError> {
-    let device = device::open(&settings.device).map_err(ExperimentError::from)?;
-    if device.info().kind == DeviceKind::Null {
-        return Err(TrainError::Flag { flag: "--device", why: "null computes nothing, so nothing learns".into() });
-    }
+    let device = learning_device(&settings.device)?;
     let evaluator = device::open(&settings.device).map_err(ExperimentError::from)?;
     let (placed, trunk, taps) = prepared(&job.trunk, &job.request, job.system, settings.tap_in_bits)?;
     let config = adapter_config(&job, settings, &placed, &trunk);
@@ -128,8 +126,14 @@ fn goes_by_batches(placed: &Placed) -> bool {
     placed.batch_norm != BatchNormMode::Frozen && placed.graph.nodes.iter().filter(is_norm).any(trains)
 }
 
-/// Micro-batches in flight.
-const SLOTS: usize = 2;
+/// The device of that name, if things can learn there; to be asked before there is a folder.
+pub fn learning_device(name: &str) -> Result<Box<dyn Device>, TrainError> {
+    let device = device::open(name).map_err(ExperimentError::from)?;
+    if device.info().kind == DeviceKind::Null {
+        return Err(TrainError::Flag { flag: "--device", why: "null computes nothing, so nothing learns".into() });
+    }
+    Ok(device)
+}
 
 /// A trunk with its adapters, ready to run, with its taps.
 pub fn prepared(
@@ -195,9 +199,4 @@ fn adapter_config(job: &TrainJob, settings: &TrainSettings, placed: &Placed, tru
         },
         model_sha256: String::new(),
     }
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

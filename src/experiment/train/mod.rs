@@ -21,4 +21,4 @@ pub mod session;
 pub mod snapshot;
 pub mod tensorboard;
 
-pub use job::{TrainError, TrainJob, TrainReport, TrainSettings, hex, prepared, train};
+pub use job::{TrainError, TrainJob, TrainReport, TrainSettings, learning_device, prepared, train};

@@ -4,6 +4,7 @@
 //! no other can.
 
 use super::file::{self, FileError, shown};
+use crate::door;
 use serde_json::Value;
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
@@ -85,13 +86,7 @@ impl RunFolder {
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
         let target = self.path.join(name);
         let write = || {
-            let mut draft = tempfile::Builder::new();
-            #[cfg(unix)]
-            {
-                use std::os::unix::fs::PermissionsExt;
-                draft.permissions(fs::Permissions::from_mode(0o666));
-            }
-            let mut draft = draft.tempfile_in(&self.path)?;
+            let mut draft = door::draft(&self.path)?;
             draft.write_all(bytes)?;
             draft.as_file().sync_all()?;
             draft.persist(&target).map(drop).map_err(|e| e.error)

@@ -29,7 +29,3 @@ pub fn seal(document: &str, mut tensors: Vec<Hashed>) -> [u8; 32] {
     }
     hash.finalize().into()
 }
-
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}

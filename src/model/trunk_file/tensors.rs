@@ -52,8 +52,8 @@ impl<'a> Tensors<'a> {
         }
         let why = format!(
             "have SHA-256 {}, but {} when they were written: the file was changed since; import it anew",
-            seal::hex(&found),
-            seal::hex(sealed.get(..32).unwrap_or(sealed))
+            crate::model::hex(&found),
+            crate::model::hex(sealed.get(..32).unwrap_or(sealed))
         );
         Err(Fault::malformed("contents", why))
     }

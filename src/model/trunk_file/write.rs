@@ -3,6 +3,7 @@
 use super::document::{Document, Form, GraphRecord, MapRecord, NodeRecord, ParamRecord, VERSION};
 use super::seal::{Hashed, seal};
 use super::{KEY, SEAL, TrunkFile, tensor_name};
+use crate::door;
 use crate::graph::{Graph, Node, ParamValue};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use std::collections::{HashMap, HashSet};
@@ -212,11 +213,5 @@ fn draft(path: &Path) -> io::Result<tempfile::NamedTempFile> {
     if !folder.is_dir() {
         return Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no folder '{}'", folder.display())));
     }
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
+    door::draft(folder)
 }
