@@ -307,6 +307,27 @@ fn killed_at_any_moment_it_resumes_to_the_same_bytes() {
     assert_same_files(&killed, &whole);
 }
 
+/// What a program leaves that is killed while it replaces the last checkpoint of its training.
+#[test]
+fn what_is_left_beside_a_checkpoint_goes_when_the_run_is_resumed() {
+    let scratch = tempfile::tempdir().unwrap();
+    let whole = scratch.path().join("whole");
+    uninterrupted(&whole, &settings());
+    let killed = scratch.path().join("killed");
+    uninterrupted(&killed, &settings());
+    let in_folder = |name: &str| killed.join("checkpoints").join(name);
+    for (from, to) in [(LAST, ".last.new"), (BEST, ".last.old"), (BEST, ".best.draft")] {
+        let copy = in_folder(to);
+        fs::create_dir(&copy).unwrap();
+        for entry in fs::read_dir(in_folder(from)).unwrap() {
+            let path = entry.unwrap().path();
+            fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    session(&killed, &settings(), &mut Unwatched);
+    assert_same_files(&killed, &whole);
+}
+
 #[test]
 fn the_best_epoch_is_kept_and_the_last_one_too() {
     let scratch = tempfile::tempdir().unwrap();

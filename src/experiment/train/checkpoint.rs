@@ -92,6 +92,14 @@ impl Places {
         fs::rename(&self.new, &self.place).map_err(FileError::writing(&self.place))?;
         remove(&self.old)
     }
+
+    /// Ends what a killed program began.
+    fn recover(&self) -> Result<(), FileError> {
+        self.settle()?;
+        remove(&self.draft)?;
+        // Killed between its two renames with the new one since lost, only the old one is left.
+        if self.place.exists() { remove(&self.old) } else { Ok(()) }
+    }
 }
 
 /// Removes a folder if there is one.
@@ -106,8 +114,7 @@ fn remove(path: &Path) -> Result<(), FileError> {
 pub fn write(folder: &Path, name: &str, snapshot: &Snapshot, config: &AdapterConfig) -> Result<(), FileError> {
     fs::create_dir_all(folder).map_err(FileError::writing(folder))?;
     let places = Places::of(folder, name);
-    places.settle()?;
-    remove(&places.draft)?;
+    places.recover()?;
     fs::create_dir(&places.draft).map_err(FileError::writing(&places.draft))?;
     if let Err(fault) = fill(&places.draft, snapshot, config) {
         // What is half written is of no use, and its bytes may be what the disk lacks. The fault that
@@ -119,6 +126,12 @@ pub fn write(folder: &Path, name: &str, snapshot: &Snapshot, config: &AdapterCon
     file::sync_folder(folder)?;
     places.settle()?;
     file::sync_folder(folder)
+}
+
+/// Puts into place, or removes, what a program that was killed while it wrote the checkpoint `name`
+/// left beside it. No other program may be writing there.
+pub fn recover(folder: &Path, name: &str) -> Result<(), FileError> {
+    Places::of(folder, name).recover()
 }
 
 fn fill(folder: &Path, snapshot: &Snapshot, config: &AdapterConfig) -> Result<(), FileError> {

@@ -75,6 +75,9 @@ pub fn run<L: Learner>(
     if images == 0 {
         return Err(SessionError::NoImages);
     }
+    for name in [LAST, BEST] {
+        checkpoint::recover(&folder.checkpoints(), name)?;
+    }
     let found = checkpoint::read(&folder.checkpoints(), LAST)?;
     let is_new = found.is_none();
     let fresh = Progress { seed: settings.seed, images: images as u64, ..Progress::default() };
