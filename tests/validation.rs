@@ -35,4 +35,11 @@ fn the_document_has_the_points_of_the_published_tables_and_the_links_meet_them()
     assert_eq!(astra.iter().map(|p| p.ours.unwrap()).sum::<f64>(), 34.0);
     assert_eq!(of("link/astra-sim-like", "ns")[0].ours, Some(20_031.0));
     assert_eq!(of("link/pcie-gen3-x8", "gbit_per_s").len(), 17);
+    // Five layers and their sum, each within a factor of two, and inside what it prints.
+    let chip = of("trunk/eyeriss-v1-65nm", "chip_mj");
+    assert_eq!(chip.len(), 6);
+    for point in chip {
+        let (ours, [lo, hi]) = (point.ours.unwrap(), point.interval.unwrap());
+        assert!(point.verdict == Verdict::Within && lo < ours && ours < hi, "{point:?}");
+    }
 }

@@ -1,7 +1,7 @@
 //! Published numbers beside ours, as tables.
 
 use super::render::Section;
-use crate::experiment::validate::{NOT_MODELLED, Point, Verdict};
+use crate::experiment::validate::{NOT_MODELLED, Point, Tolerance, Verdict};
 
 const COLUMNS: [&str; 9] =
     ["model", "metric", "published", "ours", "error", "tolerance", "verdict", "fit or test", "of what, by whom"];
@@ -14,9 +14,9 @@ pub fn points(title: &str, points: &[Point]) -> Section {
             point.model.clone(),
             point.metric.clone(),
             number(point.published),
-            point.ours.map_or("-".into(), number),
+            ours(point),
             point.error_frac.map_or("-".into(), |e| format!("{:+.2} %", signless_zero(e * 100.0))),
-            format!("{} %", number(point.tolerance_frac * 100.0)),
+            tolerance(point.tolerance),
             verdict(point.verdict).into(),
             point.role.to_string(),
             format!("{} ({})", point.what, point.source),
@@ -36,6 +36,21 @@ pub fn not_modelled() -> Section {
     let mut section = Section::new("What is not modelled", &[]);
     NOT_MODELLED.iter().for_each(|line| section.note(*line));
     section
+}
+
+fn ours(point: &Point) -> String {
+    let value = point.ours.map_or("-".into(), number);
+    match point.interval {
+        Some([lo, hi]) => format!("{value} ({}..{})", number(lo), number(hi)),
+        None => value,
+    }
+}
+
+fn tolerance(tolerance: Tolerance) -> String {
+    match tolerance {
+        Tolerance::Frac(frac) => format!("{} %", number(frac * 100.0)),
+        Tolerance::Factor(factor) => format!("x or / {}", number(factor)),
+    }
 }
 
 fn verdict(verdict: Verdict) -> &'static str {

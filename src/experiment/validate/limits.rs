@@ -13,5 +13,7 @@ pub const NOT_MODELLED: &[&str] = &[
     "energy: a figure moved between processes is interpolated in its own table only; beyond its columns it is unknown",
     "energy of links: unknown for PCIe 1 to 4 and 6, NVLink 3 and 4, USB, Ethernet, AXI, QSPI: totals are lower bounds",
     "energy of memories: unknown for LPDDR5 and DDR5: totals are lower bounds",
+    "trunks: maps that a convolution engine reads again for a small buffer (NVDLA's two smallest: 50 % too fast)",
+    "trunks: the MAX78000's start of a layer and its pooling; its vendor's 19 cycle counts are not at hand to test them",
     "DeepFreeze: the headline of 26.6 TOPS/W; the open constants do not reproduce it",
 ];

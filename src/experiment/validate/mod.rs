@@ -30,6 +30,29 @@ pub enum Verdict {
     NoRule,
 }
 
+/// How far ours may be off.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tolerance {
+    /// Of the published number, up and down.
+    Frac(f64),
+    /// Times and divided by: for energies, of which the factor is all that is known.
+    Factor(f64),
+}
+
+impl Tolerance {
+    fn admits(self, published: f64, ours: f64) -> bool {
+        match self {
+            Tolerance::Frac(frac) => error_frac(published, ours).abs() <= frac,
+            Tolerance::Factor(factor) => ours * factor >= published && ours <= published * factor,
+        }
+    }
+}
+
+fn error_frac(published: f64, ours: f64) -> f64 {
+    if published == 0.0 { ours.abs().min(1.0) } else { ours / published - 1.0 }
+}
+
 /// A published number beside ours.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Point {
@@ -39,9 +62,11 @@ pub struct Point {
     pub metric: String,
     pub published: f64,
     pub ours: Option<f64>,
+    /// The ends of ours where its figures have intervals.
+    pub interval: Option<[f64; 2]>,
     /// `ours / published - 1`.
     pub error_frac: Option<f64>,
-    pub tolerance_frac: f64,
+    pub tolerance: Tolerance,
     pub verdict: Verdict,
     pub role: PointRole,
     pub source: String,
@@ -49,15 +74,15 @@ pub struct Point {
 
 impl Point {
     pub fn new(model: impl Into<String>, metric: &str, published: f64, ours: Option<f64>) -> Self {
-        let error = |ours: f64| if published == 0.0 { ours.abs().min(1.0) } else { ours / published - 1.0 };
         Self {
             model: model.into(),
             what: String::new(),
             metric: metric.into(),
             published,
             ours,
-            error_frac: ours.map(error),
-            tolerance_frac: 0.0,
+            interval: None,
+            error_frac: ours.map(|ours| error_frac(published, ours)),
+            tolerance: Tolerance::Frac(0.0),
             verdict: Verdict::NoRule,
             role: PointRole::Test,
             source: String::new(),
@@ -65,14 +90,29 @@ impl Point {
         .within(0.0)
     }
 
-    /// The same with how far ours may be off.
-    pub fn within(mut self, tolerance_frac: f64) -> Self {
-        self.tolerance_frac = tolerance_frac;
-        self.verdict = match self.error_frac {
+    /// The same with how far ours may be off, as a share of what was published.
+    pub fn within(self, frac: f64) -> Self {
+        self.tolerating(Tolerance::Frac(frac))
+    }
+
+    /// The same with the factor that ours may be off by, up or down.
+    pub fn within_factor(self, factor: f64) -> Self {
+        self.tolerating(Tolerance::Factor(factor))
+    }
+
+    fn tolerating(mut self, tolerance: Tolerance) -> Self {
+        self.tolerance = tolerance;
+        self.verdict = match self.ours {
             None => Verdict::NoRule,
-            Some(error) if error.abs() <= tolerance_frac => Verdict::Within,
+            Some(ours) if tolerance.admits(self.published, ours) => Verdict::Within,
             Some(_) => Verdict::Beyond,
         };
+        self
+    }
+
+    /// The same with the ends of ours.
+    pub fn between(mut self, lo: f64, hi: f64) -> Self {
+        self.interval = Some([lo, hi]);
         self
     }
 
@@ -106,7 +146,9 @@ const TABLES: &[Reader] = &[
     adapters::gemm_table,
     tables::cacti,
     trunks::nvdla_sheet,
+    trunks::nvdla_primer,
     trunks::eyeriss,
+    trunks::eyeriss_energy,
     trunks::tpu_v1,
 ];
 

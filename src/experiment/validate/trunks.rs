@@ -10,6 +10,7 @@ use crate::hw::timing::{LayerKind, Residency, TrunkTiming, TrunkWork, Window};
 use crate::hw::trunk::TrunkKind;
 use crate::hw::{Body, Kind, PointRole, Trunk, Validation, library};
 use crate::model::zoo::ZooSpec;
+use crate::price::{Activity, price};
 use std::path::Path;
 
 /// A network of the zoo; none that it lacks.
@@ -52,13 +53,17 @@ fn sheet_ps(trunk: &Trunk, graph: &Graph) -> Option<f64> {
         atomic_k: compute.atomic_k.value()? as u64,
         winograd_gain: compute.winograd_3x3_s1_gain.value(),
     };
-    let gb_per_s = trunk.dram()?.bandwidth_gb_per_s.value()?;
+    let cycles = sheet_cycles(&engine, trunk.dram()?.bandwidth_gb_per_s.value()?, graph)?;
+    Some(cycles as f64 * 1e6 / trunk.clock().value().unwrap_or(1000.0))
+}
+
+fn sheet_cycles(engine: &Engine, gb_per_s: f64, graph: &Graph) -> Option<u64> {
     let cycles = |layer: &Layer| {
-        let counts = sheet::counts(&engine, layer).counts;
+        let counts = sheet::counts(engine, layer).counts;
         sheet::cost(counts.mac_cycles, sheet::dram_cycles(counts.traffic_b, gb_per_s), 0, 0).0
     };
     let total: u64 = layers::fused(graph).ok()?.iter().map(cycles).sum();
-    (total > 0).then(|| total as f64 * 1e6 / trunk.clock().value().unwrap_or(1000.0))
+    (total > 0).then_some(total)
 }
 
 pub fn fps(body: &Body, point: &Validation) -> Option<f64> {
@@ -136,6 +141,35 @@ pub fn nvdla_sheet(folder: &Path) -> Result<Vec<Point>, ValidateError> {
     Ok(published.iter().zip(sums_ns).map(of).collect())
 }
 
+/// NVDLA in seven sizes at 1 GHz. The table gives multipliers, not how many of them are channels and how
+/// many filters: a square, or twice as many channels. Winograd is known of the largest alone.
+pub fn nvdla_primer(folder: &Path) -> Result<Vec<Point>, ValidateError> {
+    let sheet_ = Sheet::read(&folder.join("hardware/validation/nvdla_primer_resnet50.csv"))?;
+    let (macs, buffer) = (sheet_.column("macs")?, sheet_.column("cbuf_KB")?);
+    let (dram, fps) = (sheet_.column("dram_GBps")?, sheet_.column("int8_resnet50_fps_1GHz")?);
+    let graph = ZooSpec::parse("resnet50-v1", None, None, 0).ok().and_then(|spec| spec.build().ok());
+    let mut points = Vec::new();
+    for row in sheet_.rows() {
+        let units = sheet_.number(row, macs)? as u64;
+        let atomic_k = 1 << (units.max(1).ilog2() / 2);
+        let engine = Engine { atomic_c: units / atomic_k, atomic_k, winograd_gain: (units == 2048).then_some(2.25) };
+        let gb_per_s = sheet_.number(row, dram)?;
+        let cycles = graph.as_ref().and_then(|graph| sheet_cycles(&engine, gb_per_s, graph));
+        let point = Point::new("trunk/nvdla", "fps", sheet_.number(row, fps)?, cycles.map(|c| 1e9 / c as f64));
+        let mut what = format!("resnet50-v1, {} x {atomic_k} multipliers, {gb_per_s} GB/s", engine.atomic_c);
+        let small = sheet_.number(row, buffer)? < 256.0;
+        if small {
+            what += ", maps read again for a small buffer: not modelled";
+        }
+        points.push(point.within(if small { 0.6 } else { 0.15 }).of(
+            what,
+            PointRole::Test,
+            "nvdla_primer_resnet50.csv",
+        ));
+    }
+    Ok(points)
+}
+
 /// The five convolutions of AlexNet on Eyeriss, a batch of four.
 pub fn eyeriss(folder: &Path) -> Result<Vec<Point>, ValidateError> {
     let sheet = Sheet::read(&folder.join("hardware/validation/eyeriss_v1_alexnet.csv"))?;
@@ -148,6 +182,31 @@ pub fn eyeriss(folder: &Path) -> Result<Vec<Point>, ValidateError> {
         let published = sheet.number(row, latency)?;
         let point = Point::new("trunk/eyeriss-v1-65nm", "processing_ms", published, Some(ours)).within(0.2);
         points.push(point.of(format!("{} of AlexNet, batch 4", row[layer]), PointRole::Test, "eyeriss_v1_alexnet.csv"));
+    }
+    Ok(points)
+}
+
+/// The chip's energy for the same five: published power over the published latency, and our busy time at
+/// the average power that the model carries. That power is of this network, so its sum is a fit.
+pub fn eyeriss_energy(folder: &Path) -> Result<Vec<Point>, ValidateError> {
+    let sheet = Sheet::read(&folder.join("hardware/validation/eyeriss_v1_alexnet.csv"))?;
+    let columns = ["Layer", "Power (mW)", "Total Latency (ms)"];
+    let [layer, power, latency] = [sheet.column(columns[0])?, sheet.column(columns[1])?, sheet.column(columns[2])?];
+    let graph = ZooSpec::parse("alexnet", None, None, 0).ok().and_then(|spec| spec.build().ok());
+    let system = library::compose("eyeriss-v1-65nm", "jetson-orin-nano", "ucie-standard-x16")?;
+    let mut busy_ms = graph.and_then(|graph| conv_ms(&system.trunk, &graph, 4)).unwrap_or_default();
+    // The sheet's last row is the sum.
+    busy_ms.push(busy_ms.iter().sum());
+    let mut points = Vec::new();
+    for (row, ms) in sheet.rows().iter().zip(busy_ms) {
+        let published = sheet.number(row, power)? * sheet.number(row, latency)? / 1e3;
+        let busy_ps = (ms * 1e9) as u64;
+        let activity = Activity { trunk_busy_ps: busy_ps, elapsed_ps: busy_ps, ..Activity::default() };
+        let pj = price(&activity, &system).trunk_pj;
+        let point = Point::new("trunk/eyeriss-v1-65nm", "chip_mj", published, Some(pj.v / 1e9));
+        let point = point.between(pj.lo / 1e9, pj.hi / 1e9).within_factor(2.0);
+        let what = format!("{} of AlexNet, batch 4, without DRAM, at the network's average power", row[layer]);
+        points.push(point.of(what, PointRole::Fit, "eyeriss_v1_alexnet.csv"));
     }
     Ok(points)
 }
