@@ -11,7 +11,7 @@ use trunkline::hw::timing::nvdla::{Engine, sheet};
 use trunkline::hw::timing::spatial::Spatial;
 use trunkline::hw::timing::systolic::{Array, Dataflow, FoldMode};
 use trunkline::hw::timing::{LayerKind, Residency, StepTime, TrunkTiming, TrunkWork, Window};
-use trunkline::hw::{Body, Kind, State, Trunk, library};
+use trunkline::hw::{Access, Body, Kind, State, System, Trunk, library};
 use trunkline::model::zoo::ZooSpec;
 use trunkline::plan::schedule;
 use trunkline::plan::tap::{TapPrecision, taps};
@@ -474,4 +474,21 @@ proptest! {
             }
         }
     }
+}
+
+/// Maps that the adapter device reads wait for its requests, which take the other direction's wires.
+#[test]
+fn taps_that_are_read_wait_for_requests() {
+    let graph = network("resnet26");
+    let request = Request { scheme: SchemeSpec("parallel".into()), sites: None, batch_norm: None, seed: 0 };
+    let placed = scheme::place(&graph, &request).unwrap();
+    let written = library::load_system("asic-h200-pcie").unwrap();
+    let read = System { tap_out_access: Access::Read, ..written.clone() };
+    let taps = taps(&placed, TapPrecision::on(&written, 8)).unwrap();
+    let [w, r] = [&written, &read].map(|system| schedule::time(&placed.graph, &taps, system).unwrap());
+    assert_eq!(w.link.tap_out.payload_bytes, r.link.tap_out.payload_bytes);
+    // FIGURES 2.1: a request is a header that carries nothing.
+    let requests = 24 * r.link.tap_out.transactions;
+    assert_eq!(r.link.tap_in.wire_bytes, w.link.tap_in.wire_bytes + requests);
+    assert!(r.time.latency_ps > w.time.latency_ps, "{} and {}", r.time.latency_ps, w.time.latency_ps);
 }

@@ -11,7 +11,7 @@ use super::link::Link;
 use super::memory::{Memory, MemoryKind, MemoryLevel};
 use super::model::{Body, Model};
 use super::reader::{kind_of, read};
-use super::schema::{Kind, LaunchApi, RoundsAt};
+use super::schema::{Access, Kind, LaunchApi, RoundsAt};
 use super::sheet::Sheet;
 use super::source::{Source, embedded_names};
 use super::system::{Host, Memories, System, SystemFile, choose_api};
@@ -74,7 +74,7 @@ pub fn compose(trunk: &str, adapter: &str, link: &str) -> Result<System, HwError
     let name = format!("{}+{}+{}", trunk.name, adapter.name, link.name);
     let mut host = Host::default();
     claim(&mut host, "host", &format!("{}/{name}", Kind::System));
-    let parts = Parts { name, trunk, adapter, link, host, launch_api: None, tap_in_rounds: None };
+    let parts = Parts { name, trunk, adapter, link, host, launch_api: None, tap_in_rounds: None, access: [None; 2] };
     parts.into_system(&Source { label: "the given parts".into(), path: None, text: String::new(), lanes: None })
 }
 
@@ -213,6 +213,8 @@ struct Parts {
     host: Host,
     launch_api: Option<LaunchApi>,
     tap_in_rounds: Option<RoundsAt>,
+    /// Out and in.
+    access: [Option<Access>; 2],
 }
 
 impl Parts {
@@ -223,7 +225,9 @@ impl Parts {
             return Err(source.wrong("tap_in_rounds", "it is missing", right));
         };
         let Parts { name, trunk, adapter, link, host, .. } = self;
-        Ok(System { name, trunk, adapter, link, host, launch_api, tap_in_rounds })
+        // A transfer that nobody waits for is what a tap would use.
+        let [tap_out_access, tap_in_access] = self.access.map(|access| access.unwrap_or(Access::Write));
+        Ok(System { name, trunk, adapter, link, host, launch_api, tap_in_rounds, tap_out_access, tap_in_access })
     }
 }
 
@@ -234,7 +238,8 @@ fn system(source: &Source) -> Result<(System, Sheet), HwError> {
     let link = read::<Link>(&follow(source, "link", Kind::Link, &file.link)?)?.0;
     put_memories(&file.memories, &mut trunk, &mut adapter, source)?;
     let SystemFile { name, host, launch_api, tap_in_rounds, .. } = file;
-    let parts = Parts { name, trunk, adapter, link, host, launch_api, tap_in_rounds };
+    let access = [file.tap_out_access, file.tap_in_access];
+    let parts = Parts { name, trunk, adapter, link, host, launch_api, tap_in_rounds, access };
     Ok((parts.into_system(source)?, sheet))
 }
 

@@ -5,10 +5,11 @@ use super::error::HwError;
 use super::figure::{Figure, section};
 use super::link::Link;
 use super::reader::ModelFile;
-use super::schema::{Kind, LaunchApi, RoundsAt};
+use super::schema::{Access, Kind, LaunchApi, RoundsAt};
 use super::sheet::{Row, rows};
 use super::source::Source;
 use super::trunk::Trunk;
+use crate::units::Direction;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -44,6 +45,8 @@ section!(
             link: String,
             launch_api: Option<LaunchApi>,
             tap_in_rounds: Option<RoundsAt>,
+            tap_out_access: Option<Access>,
+            tap_in_access: Option<Access>,
             #[serde(default)]
             memories: Memories,
             note: Option<String>,
@@ -80,12 +83,24 @@ pub struct System {
     /// One that `adapter.launch` has.
     pub launch_api: LaunchApi,
     pub tap_in_rounds: RoundsAt,
+    /// Whether the trunk writes its maps to the adapter device, or that reads them.
+    pub tap_out_access: Access,
+    /// Whether the adapter device writes its values to the trunk, or that reads them.
+    pub tap_in_access: Access,
 }
 
 impl System {
     /// Every figure of the system and of its parts.
     pub fn rows(&self) -> Vec<Row> {
         [rows(&self.host), rows(&self.trunk), rows(&self.adapter), rows(&self.link)].concat()
+    }
+
+    /// How a direction's payload is moved.
+    pub fn access(&self, direction: Direction) -> Access {
+        match direction {
+            Direction::TapOut => self.tap_out_access,
+            Direction::TapIn => self.tap_in_access,
+        }
     }
 
     /// Launch times through the system's interface.

@@ -135,6 +135,8 @@ struct Costing {
     streams: bool,
     adapter: AdapterTiming,
     link: LinkModel,
+    /// Of tap-outs and tap-ins.
+    access: [Access; 2],
     /// Which weights the trunk need not load, and what of a layer's they are.
     residency: Residency,
     resident_b: BTreeMap<usize, u64>,
@@ -156,6 +158,7 @@ impl Costing {
             streams: system.trunk.layers_pipelined(),
             adapter: AdapterTiming::of(system),
             link: LinkModel::new(&system.link),
+            access: [Direction::TapOut, Direction::TapIn].map(|direction| system.access(direction)),
             residency: Residency::new(&system.trunk),
             resident_b: BTreeMap::new(),
             images,
@@ -243,16 +246,21 @@ impl Costing {
 
     /// One transfer for each image of the micro-batch, one after the other.
     fn transfer(&mut self, direction: Direction, payload_b: u64) -> Job {
-        let cost = transfer(&self.link, payload_b, Access::Write);
+        let access = match direction {
+            Direction::TapOut => self.access[0],
+            Direction::TapIn => self.access[1],
+        };
+        let cost = transfer(&self.link, payload_b, access);
         // All transfers of a link lack the same figures.
         if cost.unknown.len() > self.link_unknown.len() {
             self.link_unknown.extend(cost.unknown.iter().cloned());
         }
-        let (place, one) = match direction {
-            Direction::TapOut => (Place::TapOut, &mut self.use_.tap_out),
-            Direction::TapIn => (Place::TapIn, &mut self.use_.tap_in),
+        let (place, one, other) = match direction {
+            Direction::TapOut => (Place::TapOut, &mut self.use_.tap_out, &mut self.use_.tap_in),
+            Direction::TapIn => (Place::TapIn, &mut self.use_.tap_in, &mut self.use_.tap_out),
         };
         count(one, payload_b, &cost);
+        other.wire_bytes += cost.request_wire_b;
         let stream_ps = cost.stream_ps.saturating_mul(self.images);
         let backwards = direction == Direction::TapIn;
         let resource = self.place(place);
