@@ -33,6 +33,7 @@ pub mod mixture;
 mod npz;
 mod omniglot;
 pub mod order;
+mod parquet;
 mod protocol;
 mod read;
 pub mod sheet;
@@ -113,6 +114,7 @@ pub const SOURCES: &[Source] = &[
     omniglot::SOURCE,
     images::SOURCE,
     npz::SOURCE,
+    parquet::SOURCE,
     listed::SOURCE,
     synth::SOURCE,
 ];
