@@ -6,6 +6,7 @@ use super::values;
 use crate::data::split::Split;
 use crate::data::summary::{SplitSummary, Summary, summary};
 use crate::data::{self, OpenOptions, Statistics, sheet, synth};
+use crate::report;
 use crate::report::render::{Section, grouped};
 use clap::Args;
 use serde_json::json;
@@ -91,10 +92,7 @@ fn sections(summary: &Summary) -> Vec<Section> {
         section.note(told("published", published));
     }
     section.note(format!("classes: {}", few(&summary.classes)));
-    if summary.broken.count > 0 {
-        section.note(format!("{} images do not decode and were skipped:", summary.broken.count));
-        summary.broken.first.iter().for_each(|name| section.note(format!("  {name}")));
-    }
+    report::loading::broken(&summary.broken).into_iter().for_each(|line| section.note(line));
     vec![section]
 }
 

@@ -3,12 +3,14 @@
 use super::Failure;
 use super::output::Output;
 use super::values;
+use crate::data::augment::Augmentation;
 use crate::data::{self, OpenOptions};
 use crate::experiment::eval::{EvalJob, EvalSettings, eval};
 use crate::experiment::train::adapter_file::Adapter;
 use crate::experiment::trunk::{Trunk, Wanted};
 use crate::hw::library;
 use crate::quant::Profile;
+use crate::report;
 use crate::report::render::{Section, grouped};
 use clap::Args;
 use std::path::PathBuf;
@@ -31,6 +33,9 @@ pub struct Eval {
     /// Images handled at a time; changes speed and memory, never a result
     #[arg(long, value_name = "N", default_value = "8", value_parser = values::count)]
     micro_batch: usize,
+    /// Go on without images that do not decode; they are counted and the first are named
+    #[arg(long)]
+    skip_bad: bool,
     /// Adapter device: auto, gpu, cpu, or part of a name from `trunkline devices`
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: String,
@@ -64,8 +69,11 @@ impl Eval {
         let trunk = self.trunk(&adapter)?;
         let shape = trunk.graph.shape(trunk.graph.input);
         let options = OpenOptions { limit: self.batch, seed: self.seed, size: Some([shape.h, shape.w]) };
-        let data = data::open(&self.data, &options)?;
-        if data.labels.is_none() {
+        let mut data = data::subset(&self.data, &options)?;
+        data.samples.skip_bad |= self.skip_bad;
+        // As the images came when it was trained.
+        data.augmentation = adapter.config.training.augmentation.unwrap_or(Augmentation::PLAIN);
+        if !data.is_labelled() {
             return Err(Failure::Usage(format!("data '{}' has no labels to compare with", self.data)));
         }
         let settings = EvalSettings {
@@ -80,6 +88,7 @@ impl Eval {
         let accuracy = format!("{:.2} %", 100.0 * report.accuracy);
         section.row([grouped(report.images), format!("{:.4}", report.loss), accuracy]);
         section.note(format!("adapter {}, trunk sha256 {}", report.adapter, report.trunk_sha256));
+        report::loading::broken(&report.broken).into_iter().for_each(|line| section.note(line));
         self.output.write(&[section], &json, std::slice::from_ref(&json))
     }
 

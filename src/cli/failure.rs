@@ -75,6 +75,7 @@ fn blames_flags(error: &(dyn Error + 'static)) -> bool {
             ExperimentError::Scheme(e) => blames_flags(e),
             ExperimentError::Account(e) => blames_flags(e),
             ExperimentError::Device(e) => blames_flags(e),
+            ExperimentError::Data(e) => blames_flags(e),
             _ => false,
         };
     }

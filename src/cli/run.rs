@@ -44,6 +44,9 @@ pub struct Run {
     /// Images handled at a time; changes speed and memory, never a result
     #[arg(long, value_name = "N", default_value = "8", value_parser = values::count)]
     micro_batch: usize,
+    /// Go on without images that do not decode; they are counted and the first are named
+    #[arg(long)]
+    skip_bad: bool,
     /// Bits of a sum that enters a trunk accumulator: 8 or 16
     #[arg(long, value_name = "BITS", default_value = "8", value_parser = values::tap_bits)]
     tap_bits: u32,
@@ -144,7 +147,9 @@ impl Run {
     fn tasks(&self, size: [usize; 2]) -> Result<Vec<Dataset>, Failure> {
         let open = |spec: &String| {
             let limit = self.images(spec).map(|n| n.max(CALIBRATION_IMAGES));
-            data::open(spec, &OpenOptions { limit, seed: self.seed, size: Some(size) })
+            let mut set = data::subset(spec, &OpenOptions { limit, seed: self.seed, size: Some(size) })?;
+            set.samples.skip_bad |= self.skip_bad;
+            set.load(Some(size))
         };
         Ok(self.data.iter().map(open).collect::<Result<_, _>>()?)
     }

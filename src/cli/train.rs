@@ -3,7 +3,8 @@
 use super::Failure;
 use super::progress::{Told, interruption};
 use super::values;
-use crate::data::{self, Dataset, OpenOptions};
+use crate::data::{self, OpenOptions, Subset};
+use crate::experiment::loading::Loading;
 use crate::experiment::train::run_folder::RunFolder;
 use crate::experiment::train::schedule::Schedule;
 use crate::experiment::train::session::SessionSettings;
@@ -14,9 +15,10 @@ use crate::quant::Profile;
 use crate::quant::error_code::GradFormat;
 use crate::quantise::Calibration;
 use crate::report;
+use crate::report::render::Section;
 use crate::scheme::{self, BatchNormMode, SchemeSpec, Sites};
 use crate::trunk::backward::{ErrorFormat, ErrorRule, ExponentMode};
-use clap::{Args, Parser, ValueEnum};
+use clap::{ArgAction, Args, Parser, ValueEnum};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -65,6 +67,12 @@ struct Flags {
     /// What to measure it on after every epoch [default: of a procedural set, 200 images of another seed]
     #[arg(long, value_name = "SPEC", long_help = values::data_help())]
     val: Option<String>,
+    /// What is drawn for every image in every epoch: none, auto (what is usual for the data set), or a recipe
+    #[arg(long, value_name = "RECIPE", default_value = NO_AUGMENTATION, value_parser = values::augmentation, long_help = values::augment_help())]
+    augment: String,
+    /// Go on without images that do not decode; they are counted and the first are named
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
+    skip_bad: bool,
     /// How often every image is seen
     #[arg(long, value_name = "N", default_value = "10", value_parser = values::count)]
     epochs: usize,
@@ -157,6 +165,8 @@ struct Stored {
     flags: Flags,
 }
 
+const NO_AUGMENTATION: &str = "none";
+
 /// Images, from all over the set, that fix the scales of a float trunk: adapters will move its maps
 /// about, so more of them than a run takes.
 const CALIBRATION_IMAGES: usize = 64;
@@ -194,8 +204,9 @@ impl Train {
         let report = train(job, &settings, folder, &mut told)?;
         let images = told.images();
         drop(told);
-        let sections = report::training::step(&report.step);
+        let mut sections = report::training::step(&report.step);
         let mut json = serde_json::to_value(&report.step)?;
+        self.tell_loading(&report.loading, &mut sections, &mut json)?;
         if self.measured {
             // Of this sitting, validation included.
             let wall_s = started.elapsed().as_secs_f64();
@@ -214,6 +225,29 @@ impl Train {
         } else if !self.quiet {
             eprintln!("the run is in {run}");
         }
+        Ok(())
+    }
+
+    /// Images that were passed over, and how long the trunk waited for the others.
+    fn tell_loading(&self, loading: &Loading, sections: &mut [Section], json: &mut Value) -> Result<(), Failure> {
+        let mut told = vec![];
+        for (of, broken) in [("data", &loading.broken), ("val", &loading.broken_validation)] {
+            if !broken.is_empty() {
+                json["broken"][of] = serde_json::to_value(broken)?;
+                told.extend(report::loading::broken(broken).into_iter().map(|line| format!("{of}: {line}")));
+            }
+        }
+        let waiting = &loading.waiting;
+        if self.measured {
+            json["measured_loading"] = serde_json::to_value(waiting)?;
+            told.push(report::loading::waiting(waiting));
+        }
+        told.iter().for_each(|line| eprintln!("{line}"));
+        if let (Some(note), false) = (waiting.note(), self.quiet || self.measured) {
+            eprintln!("{note}");
+        }
+        let Some(first) = sections.first_mut() else { return Ok(()) };
+        told.into_iter().for_each(|line| first.note(line));
         Ok(())
     }
 }
@@ -235,6 +269,8 @@ impl Flags {
             ("batch-norm", self.batch_norm.as_ref().and_then(word)),
             ("data", Some(self.data.clone())),
             ("val", self.val.clone()),
+            ("augment", (self.augment != NO_AUGMENTATION).then(|| self.augment.clone())),
+            ("skip-bad", self.skip_bad.then(|| "true".into())),
             ("epochs", Some(self.epochs.to_string())),
             ("batch", Some(self.batch.to_string())),
             ("micro-batch", Some(self.micro_batch.to_string())),
@@ -316,8 +352,11 @@ impl Flags {
         // The trunk's input size decides how images come; their classes decide its head.
         let bare = Trunk::open(&self.trunk, Wanted { input: self.input, classes: None, seed: self.seed })?;
         let shape = bare.graph.shape(bare.graph.input);
-        let data = self.labelled(&self.data, None, self.seed, [shape.h, shape.w])?;
-        let validation = self.validation([shape.h, shape.w])?;
+        let mut data = self.labelled(&self.data, None, self.seed, [shape.h, shape.w])?;
+        data.augmentation = values::recipe(&self.augment, data.augmentation);
+        let mut validation = self.validation([shape.h, shape.w])?;
+        // Measured as it is learnt, but for what is drawn.
+        validation.iter_mut().for_each(|set| set.augmentation = data.augmentation.evaluation());
         // A task of its own: whatever the trunk's classifier knew is not asked for.
         let trunk = bare.with_fresh_head(data.classes.len(), self.seed)?;
         let mut trunk = trunk.with_profile(self.profile.clone())?;
@@ -337,7 +376,7 @@ impl Flags {
         Ok(TrainJob { trunk, request, data, validation, system, command: self.command() })
     }
 
-    fn validation(&self, size: [usize; 2]) -> Result<Option<Dataset>, Failure> {
+    fn validation(&self, size: [usize; 2]) -> Result<Option<Subset>, Failure> {
         let (spec, limit, seed) = match &self.val {
             Some(spec) => (spec, None, self.seed),
             // A spec that has a seed would give the training images again.
@@ -352,9 +391,10 @@ impl Flags {
         self.labelled(spec, limit, seed, size).map(Some)
     }
 
-    fn labelled(&self, spec: &str, limit: Option<usize>, seed: u64, size: [usize; 2]) -> Result<Dataset, Failure> {
-        let set = data::open(spec, &OpenOptions { limit, seed, size: Some(size) })?;
-        if set.labels.is_none() {
+    fn labelled(&self, spec: &str, limit: Option<usize>, seed: u64, size: [usize; 2]) -> Result<Subset, Failure> {
+        let mut set = data::subset(spec, &OpenOptions { limit, seed, size: Some(size) })?;
+        set.samples.skip_bad |= self.skip_bad;
+        if !set.is_labelled() {
             return Err(Failure::Usage(format!("data '{spec}' has no labels to learn from")));
         }
         Ok(set)
@@ -378,6 +418,8 @@ mod tests {
                 "--sites=early",
                 "--batch-norm=registers",
                 "--val=synth:gratings",
+                "--augment=pad-crop",
+                "--skip-bad=true",
                 "--optimizer=adam",
                 "--schedule=cosine:warmup=0.1",
                 "--clip=0.5",

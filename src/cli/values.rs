@@ -1,6 +1,7 @@
 //! What flags may be: their readers, and the lists that `--help` prints.
 
 use crate::data;
+use crate::data::augment::{AUGMENTATIONS, Augmentation};
 use crate::experiment::train::schedule::Schedule;
 use crate::experiment::trunk_file::RANDOM;
 use crate::model::zoo;
@@ -67,6 +68,30 @@ pub fn weight_decay(text: &str) -> Result<String, String> {
 pub fn below_one(text: &str) -> Result<f64, String> {
     let read = text.parse().ok().filter(|n| (0.0..1.0).contains(n));
     read.ok_or_else(|| "should be a number from 0 to below 1".into())
+}
+
+/// A recipe of augmentation, kept as it is where there is one of that name.
+pub fn augmentation(text: &str) -> Result<String, String> {
+    let named = AUGMENTATIONS.iter().map(|(name, ..)| *name);
+    let known: Vec<&str> = AUGMENT.iter().map(|(name, _)| *name).chain(named).collect();
+    if known.contains(&text) { Ok(text.into()) } else { Err(format!("there are {}", known.join(", "))) }
+}
+
+/// The recipe that a name stands for; `auto` is the data set's own.
+pub fn recipe(name: &str, auto: Augmentation) -> Augmentation {
+    match name {
+        "auto" => auto,
+        other => Augmentation::named(other).unwrap_or(Augmentation::PLAIN),
+    }
+}
+
+/// What stands for a recipe beside the recipes' own names.
+const AUGMENT: [(&str, &str); 2] = [("none", "resized to the input"), ("auto", "what is usual for the data set")];
+
+pub fn augment_help() -> String {
+    let own = AUGMENT.iter().map(|(name, about)| (name.to_string(), about.to_string()));
+    let named = AUGMENTATIONS.iter().map(|(name, about, _)| (name.to_string(), about.to_string()));
+    listed("What is drawn for every image in every epoch", own.chain(named))
 }
 
 /// Bits of a sum that enters an accumulator.
@@ -197,6 +222,9 @@ mod tests {
         assert_eq!((tap_bits("8"), tap_bits("16")), (Ok(8), Ok(16)));
         assert!(tap_bits("12").is_err());
         assert!(weight_decay("0.5").is_ok() && weight_decay("-1").is_err());
+        assert!(augmentation("zoom").unwrap_err().contains("none, auto, plain, pad-crop"));
+        assert_eq!(recipe("auto", Augmentation::CROP), Augmentation::CROP);
+        assert_eq!(recipe("none", Augmentation::CROP), Augmentation::PLAIN);
         assert!(optimiser("lion").unwrap_err().contains("adamw"));
     }
 
@@ -205,6 +233,7 @@ mod tests {
         assert!(scheme::SCHEMES.iter().all(|s| scheme_help().contains(s.name)));
         assert!(zoo::NETWORKS.iter().all(|n| trunk_help().contains(n.name)));
         assert!(data::SOURCES.iter().all(|s| data_help().contains(s.kind)));
+        assert!(AUGMENTATIONS.iter().all(|(name, ..)| augment_help().contains(name)));
         assert!(Calibration::ALL.iter().all(|(name, _)| calibration_help().contains(name)));
         assert!(Profile::all().all(|p| profile_help("").contains(p.name())));
     }

@@ -24,6 +24,11 @@ impl ReadAt {
         Ok(Self { file: Arc::new(file), length, at: 0, piece: vec![], piece_at: 0 })
     }
 
+    /// Of the whole file.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
     fn fill(&self, into: &mut [u8]) -> Result<usize> {
         #[cfg(unix)]
         return std::os::unix::fs::FileExt::read_at(&*self.file, into, self.at);

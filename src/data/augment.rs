@@ -7,13 +7,13 @@
 use super::image::Image;
 use crate::seed::Noise;
 use crate::tensor::Shape;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Lengths below are in these parts of the output's side.
 const PARTS: usize = 72;
 
 /// How images come to the trunk's size.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Augmentation {
     pub resize: Resize,
     /// What it resizes to; at least the side itself.
@@ -27,7 +27,7 @@ pub struct Augmentation {
     pub jitter: Option<Jitter>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Resize {
     /// Both sides: proportions are not kept.
@@ -37,7 +37,7 @@ pub enum Resize {
 }
 
 /// How far colours may wander: factors are drawn from 1 − x to 1 + x.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Jitter {
     pub brightness: f32,
     pub contrast: f32,
@@ -93,6 +93,13 @@ impl Augmentation {
         AUGMENTATIONS.iter().find(|(known, ..)| *known == name).map(|(_, _, recipe)| *recipe)
     }
 
+    /// What is usual for photographs of these classes: crops, mirrored unless the classes are digits
+    /// or letters, which mirrored are others.
+    pub fn usual(classes: &[String]) -> Self {
+        let is_sign = |name: &String| name.parse::<u32>().is_ok() || name.chars().count() == 1;
+        if classes.iter().all(is_sign) { Self::CROP } else { Self::CROP_FLIP }
+    }
+
     /// The same for images that are only looked at: nothing is random.
     pub const fn evaluation(self) -> Self {
         Self { random_crop: false, flip: false, jitter: None, ..self }
@@ -101,7 +108,11 @@ impl Augmentation {
     /// The pixels of an image at a shape, whose channels must be 1 or 3. `noise` is that of (seed,
     /// epoch), `key` the image's.
     pub fn apply(&self, image: &Image, shape: Shape, noise: Noise, key: u64) -> Option<Vec<u8>> {
-        let resized = self.resized(image, shape);
+        self.cut(&self.resized(image, shape), shape, noise, key)
+    }
+
+    /// The same of an image that [`Self::resized`] made: all that is drawn.
+    pub fn cut(&self, resized: &Image, shape: Shape, noise: Noise, key: u64) -> Option<Vec<u8>> {
         let draws = Draws { noise, key };
         let channels = resized.channels;
         let mut pixels = Vec::with_capacity(shape.pixels() * channels);
@@ -121,7 +132,8 @@ impl Augmentation {
         cropped.pixels_with(shape.c)
     }
 
-    fn resized(&self, image: &Image, shape: Shape) -> Image {
+    /// An image at the size that its crop is taken from; depends on nothing random.
+    pub fn resized(&self, image: &Image, shape: Shape) -> Image {
         let part = |side: usize| (side * self.resize_72nds.max(PARTS) + PARTS / 2) / PARTS;
         let (h, w) = (part(shape.h), part(shape.w));
         match self.resize {

@@ -45,6 +45,11 @@ pub trait Store: Send + Sync {
     fn id(&self, key: u64) -> u64 {
         key
     }
+
+    /// Whether images are held as pixels, so that reading one again costs nothing.
+    fn is_in_memory(&self) -> bool {
+        false
+    }
 }
 
 /// One image of a split: the source's number of it, and its class where that is known.
@@ -76,7 +81,7 @@ impl Catalogue {
     pub fn new(name: &str, classes: Vec<String>, store: Arc<dyn Store>, items: [Vec<Item>; 3]) -> Self {
         let labels = items.iter().flatten().filter_map(|item| item.label);
         assert!(labels.max().is_none_or(|most| (most as usize) < classes.len()), "a label without a class");
-        let splits = items.map(|items| Samples { store: store.clone(), items, skip_bad: false });
+        let splits = items.map(|items| Samples::new(store.clone(), items));
         Self { name: name.into(), classes, shape: None, published: None, augmentation: Augmentation::PAD_CROP, splits }
     }
 
@@ -121,6 +126,9 @@ impl IndexMut<Split> for Catalogue {
 }
 
 impl Samples {
+    pub fn new(store: Arc<dyn Store>, items: Vec<Item>) -> Self {
+        Self { store, items, skip_bad: false }
+    }
     pub fn len(&self) -> usize {
         self.items.len()
     }
@@ -152,6 +160,11 @@ impl Samples {
         self.store.read(self.items[index].key)
     }
 
+    /// Whether reading an image again costs nothing.
+    pub fn are_in_memory(&self) -> bool {
+        self.store.is_in_memory()
+    }
+
     /// What is wrong with image `index`, by the name of its file.
     pub fn fault(&self, index: usize, why: String) -> DataError {
         self.store.fault(self.items[index].key, why)
@@ -171,11 +184,15 @@ impl Broken {
     /// More names tell nothing that these do not.
     const NAMED: usize = 20;
 
-    pub fn add(&mut self, why: &DataError) {
+    pub fn add(&mut self, why: impl ToString) {
         self.count += 1;
         if self.first.len() < Self::NAMED {
             self.first.push(why.to_string());
         }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     /// Those found elsewhere, after these.

@@ -1,9 +1,8 @@
 //! Images that are held decoded, all of one shape.
 
-use super::catalogue::{Broken, Catalogue, Samples};
+use super::catalogue::{Broken, Samples};
 use super::image::Image;
-use super::split::Split;
-use super::{DataError, OpenOptions};
+use super::{DataError, Subset};
 use crate::tensor::Shape;
 use rayon::prelude::*;
 
@@ -42,19 +41,19 @@ impl Dataset {
         }
     }
 
-    /// Decodes a split. Reports the first fault in order.
-    pub(super) fn load(catalogue: &Catalogue, split: Split, options: &OpenOptions) -> Result<Self, DataError> {
-        let mut loading = Loading { samples: &catalogue[split], size: options.size, images: vec![], labels: vec![] };
+    /// Decodes a split, at a size or as it is stored. Reports the first fault in order.
+    pub(super) fn load(set: &Subset, size: Option<[usize; 2]>) -> Result<Self, DataError> {
+        let mut loading = Loading { samples: &set.samples, size, images: vec![], labels: vec![] };
         let mut broken = Broken::default();
-        let most = loading.samples.len().min(options.limit.unwrap_or(usize::MAX));
-        if let Some(shape) = catalogue.shape {
-            let [h, w] = options.size.unwrap_or([shape.h, shape.w]);
-            let refused = |why| DataError::Spec { spec: catalogue.name.clone(), why };
+        let most = set.len();
+        if let Some(shape) = set.shape {
+            let [h, w] = size.unwrap_or([shape.h, shape.w]);
+            let refused = |why| DataError::Spec { spec: set.name.clone(), why };
             fits_in_memory(most, h, w, shape.c).map_err(refused)?;
         }
         let mut at = 0;
         while at < most {
-            let end = most.min(at + if options.size.is_some() { CHUNK } else { CHUNK_ANY_SIZE });
+            let end = most.min(at + if size.is_some() { CHUNK } else { CHUNK_ANY_SIZE });
             loading.chunk(at, end, most, &mut broken)?;
             at = end;
         }
@@ -62,12 +61,12 @@ impl Dataset {
         let channels = images.iter().map(|i| i.channels).max();
         let Some(channels) = channels else {
             let why = format!("none of its {} images is sound; the first: {}", broken.count, broken.first[0]);
-            return Err(DataError::Spec { spec: catalogue.name.clone(), why });
+            return Err(DataError::Spec { spec: set.name.clone(), why });
         };
         images.iter_mut().filter(|i| i.channels < channels).for_each(|i| *i = i.to_rgb());
         let shape = Shape::new(images[0].height, images[0].width, channels);
         let labels = labels.into_iter().collect();
-        Ok(Self { name: catalogue.name.clone(), classes: catalogue.classes.clone(), images, labels, shape, broken })
+        Ok(Self { name: set.name.clone(), classes: set.classes.clone(), images, labels, shape, broken })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which kind of data set lies at a path, by what is there and not by what it is called.
 
 use super::archive::Archive;
-use super::{DataError, cifar_binary, listed};
+use super::{DataError, cifar_binary, listed, parquet};
 use crate::door::open_file;
 use std::io::Read;
 use std::path::Path;
@@ -19,6 +19,7 @@ pub(super) fn kind(path: &Path) -> Result<&'static str, DataError> {
     open_file(path).map_err(io)?.0.take(START_BYTES).read_to_end(&mut start).map_err(io)?;
     match start[..] {
         [b'P', b'K', ..] => of_archive(path),
+        _ if start.starts_with(parquet::MAGIC) => Ok("parquet"),
         [0x1f, 0x8b, ..] | [0, 0, 8, ..] => Ok("idx"),
         _ if cifar_binary::is_at(path) => Ok("cifar-binary"),
         _ if listed::is_in(&start) => Ok("csv"),
@@ -42,6 +43,8 @@ fn of_folder(path: &Path) -> &'static str {
         "cifar-binary"
     } else if archives.into_iter().any(|entry| entry.file_name().into_string().is_ok_and(is_omniglot)) {
         "omniglot"
+    } else if parquet::is_at(path) {
+        "parquet"
     } else {
         "images"
     }

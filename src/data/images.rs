@@ -42,7 +42,8 @@ fn open(ask: &Ask) -> Result<Catalogue, DataError> {
     }
     let classes = if has_classes { classes } else { vec![] };
     let set = Catalogue::new(SOURCE.kind, classes, Arc::new(Files::of(tree, files)), items);
-    Ok(set.augmented(Augmentation::CROP_FLIP))
+    let usual = Augmentation::usual(&set.classes);
+    Ok(set.augmented(usual))
 }
 
 /// Whether a path is an image's by its ending.

@@ -71,7 +71,8 @@ fn open(ask: &Ask) -> Result<Catalogue, DataError> {
     let folder = list.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new(".")).into();
     let paths = rows.into_iter().map(|row| row.path).collect();
     let set = Catalogue::new(SOURCE.kind, classes, Arc::new(Named { folder, paths }), items);
-    Ok(set.augmented(Augmentation::CROP_FLIP))
+    let usual = Augmentation::usual(&set.classes);
+    Ok(set.augmented(usual))
 }
 
 fn rows(list: &Path) -> Result<Vec<Row>, DataError> {

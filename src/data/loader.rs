@@ -1,13 +1,15 @@
 //! Batches at the trunk's input shape, prepared by worker threads ahead of whoever takes them.
 //!
-//! The order of an epoch is a function of (seed, epoch), what is drawn for an image one of (seed,
+//! The order of an epoch is a function of (seed, epoch) ([`super::order`]), what is drawn for an image one of (seed,
 //! epoch, image): the number of workers never shows. Memory is bounded: no more than `ahead`
 //! batches exist beside the one that was taken. Refused: inputs that are neither grey nor RGB, and
 //! images that do not decode, unless the set says to skip them.
 
 use super::augment::Augmentation;
-use super::catalogue::{Broken, Samples};
-use super::{DataError, image};
+use super::catalogue::Samples;
+use super::image::Image;
+use super::kept::Kept;
+use super::{DataError, image, order};
 use crate::seed::{Noise, named};
 use crate::tensor::{Shape, Tensor};
 use std::collections::BTreeMap;
@@ -52,8 +54,8 @@ pub struct Loader {
     samples: Arc<Samples>,
     shape: Shape,
     settings: LoaderSettings,
-    order: Noise,
     draws: Noise,
+    kept: Arc<Kept>,
 }
 
 /// What goes into the trunk at once.
@@ -67,8 +69,8 @@ pub struct Batch {
     pub labels: Vec<u32>,
     /// Which images of the split these are.
     pub indices: Vec<usize>,
-    /// Those that should be here and do not decode.
-    pub broken: Broken,
+    /// Those that should be here and do not decode, and what is wrong with them.
+    pub broken: Vec<(usize, String)>,
 }
 
 impl Loader {
@@ -88,8 +90,20 @@ impl Loader {
                 settings.batch
             ));
         }
-        let (order, draws) = (named(settings.seed, "data order"), named(settings.seed, "augmentation"));
-        Ok(Self { samples: Arc::new(samples), shape, settings, order, draws })
+        let draws = named(settings.seed, "augmentation");
+        Ok(Self { samples: Arc::new(samples), shape, settings, draws, kept: Arc::default() })
+    }
+
+    pub fn samples(&self) -> &Samples {
+        &self.samples
+    }
+
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    pub fn settings(&self) -> &LoaderSettings {
+        &self.settings
     }
 
     /// Batches of one epoch.
@@ -100,12 +114,11 @@ impl Loader {
 
     /// The images of an epoch in its order.
     pub fn order(&self, epoch: u32) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.samples.len()).collect();
-        if self.settings.shuffle {
-            let noise = self.order.in_step(epoch);
-            order.sort_by_cached_key(|&index| (noise.bits(index as u64), index));
+        let images = self.samples.len();
+        match self.settings.shuffle {
+            true => order::of_epoch(self.settings.seed, epoch.into(), images),
+            false => (0..images).collect(),
         }
-        order
     }
 
     /// Makes one batch, here and now.
@@ -126,7 +139,7 @@ impl Loader {
             },
             labels: vec![],
             indices: vec![],
-            broken: Broken::default(),
+            broken: vec![],
         };
         for &index in indices {
             match self.pixels(index, epoch) {
@@ -136,7 +149,7 @@ impl Loader {
                     made.indices.push(index);
                     made.labels.extend(self.samples.label(index));
                 }
-                Err(why) if self.samples.skip_bad => made.broken.add(&why),
+                Err(why) if self.samples.skip_bad => made.broken.push((index, why.to_string())),
                 Err(why) => return Err(why),
             }
         }
@@ -144,10 +157,25 @@ impl Loader {
     }
 
     fn pixels(&self, index: usize, epoch: u32) -> Result<Vec<u8>, DataError> {
-        let image = self.samples.image(index)?;
+        let image = match self.kept.get(index) {
+            Some(image) => image,
+            None => self.resized(index)?,
+        };
         let key = self.samples.items()[index].key;
-        let pixels = self.settings.augmentation.apply(&image, self.shape, self.draws.in_step(epoch), key);
+        let pixels = self.settings.augmentation.cut(&image, self.shape, self.draws.in_step(epoch), key);
         pixels.ok_or_else(|| self.samples.fault(index, format!("has {} channels", image.channels)))
+    }
+
+    /// Image `index` at the size that its crop is taken from, kept for the next epoch.
+    fn resized(&self, index: usize) -> Result<Arc<Image>, DataError> {
+        let image = self.samples.image(index)?;
+        let resized = Arc::new(self.settings.augmentation.resized(&image, self.shape));
+        let costs_nothing =
+            self.samples.are_in_memory() && (image.height, image.width) == (resized.height, resized.width);
+        if !costs_nothing {
+            self.kept.offer(index, &resized);
+        }
+        Ok(resized)
     }
 
     /// Begins to prepare the batches of these epochs, the first from batch `step` on.
@@ -176,7 +204,7 @@ pub struct Stream {
 }
 
 /// How long the taker of batches had to wait for them.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Waiting {
     pub waited_s: f64,
     pub elapsed_s: f64,

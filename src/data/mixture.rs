@@ -6,7 +6,7 @@
 
 use super::catalogue::{Broken, Catalogue};
 use super::split::Split;
-use super::{DataError, Dataset, OpenOptions, catalogue, parsed};
+use super::{DataError, Dataset, OpenOptions, Subset, catalogue, parsed};
 use crate::tensor::Shape;
 
 /// Opens the training images of all sets, and the validation images of those that have some.
@@ -37,7 +37,7 @@ fn joined(sets: &[(&str, Catalogue)], split: Split, options: &OpenOptions) -> Re
         if set[split].is_empty() {
             continue;
         }
-        let loaded = Dataset::load(set, split, options)?;
+        let loaded = Subset::of(set, split, options.limit.unwrap_or(usize::MAX)).load(options.size)?;
         let own = loaded.labels.ok_or_else(|| refused(spec, "has no labels to learn from"))?;
         labels.extend(own.into_iter().map(|label| first + label));
         images.extend(loaded.images);

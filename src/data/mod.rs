@@ -26,17 +26,21 @@ mod idx;
 pub mod image;
 mod images;
 pub mod jpeg;
+mod kept;
 mod listed;
 pub mod loader;
 pub mod mixture;
 mod npz;
 mod omniglot;
+pub mod order;
+mod parquet;
 mod protocol;
 mod read;
 pub mod sheet;
 mod spec;
 pub mod split;
 mod store;
+mod subset;
 pub mod summary;
 pub mod synth;
 mod tree;
@@ -44,6 +48,7 @@ mod tree;
 pub use catalogue::{Broken, Catalogue, Item, Samples, Statistics};
 pub use dataset::Dataset;
 use split::Split;
+pub use subset::Subset;
 
 /// What to take of a source.
 #[derive(Clone, Debug, Default)]
@@ -109,6 +114,7 @@ pub const SOURCES: &[Source] = &[
     omniglot::SOURCE,
     images::SOURCE,
     npz::SOURCE,
+    parquet::SOURCE,
     listed::SOURCE,
     synth::SOURCE,
 ];
@@ -123,6 +129,18 @@ pub fn catalogue(spec: &str, options: &OpenOptions) -> Result<Catalogue, DataErr
 /// Opens the data set that `spec` names and decodes one split of it: the one that the spec asks
 /// for, or the first that it has.
 pub fn open(spec: &str, options: &OpenOptions) -> Result<Dataset, DataError> {
+    subset(spec, options)?.load(options.size)
+}
+
+/// The same, to be read image by image: nothing is decoded yet. A size that is asked for is that of
+/// procedural images; all others come as stored.
+pub fn subset(spec: &str, options: &OpenOptions) -> Result<Subset, DataError> {
+    let (set, split) = chosen(spec, options)?;
+    Ok(Subset::of(&set, split, options.limit.unwrap_or(usize::MAX)))
+}
+
+/// A data set, and the split that its spec asks for or the first that it has.
+fn chosen(spec: &str, options: &OpenOptions) -> Result<(Catalogue, Split), DataError> {
     let refused = |why: String| DataError::Spec { spec: spec.into(), why };
     if options.limit == Some(0) {
         return Err(refused("a limit of 0 images leaves nothing; give at least 1".into()));
@@ -144,7 +162,7 @@ pub fn open(spec: &str, options: &OpenOptions) -> Result<Dataset, DataError> {
     if let Some(split) = asked {
         set.name = format!("{}:split={split}", set.name);
     }
-    Dataset::load(&set, split, options)
+    Ok((set, split))
 }
 
 fn parsed(spec: &str) -> Result<(&'static Source, Argument), DataError> {

@@ -3,6 +3,7 @@
 //! Some alphabets occur in several of its archives; a character that was read already is passed
 //! over. Refused: archives without a single character.
 
+use super::augment::Augmentation;
 use super::catalogue::{Catalogue, Item};
 use super::images::{ByClass, in_turn, is_image};
 use super::split::Split;
@@ -41,7 +42,8 @@ fn open(ask: &Ask) -> Result<Catalogue, DataError> {
     }
     let item = |(label, file)| Item { key: file as u64, label: Some(label) };
     let items = in_turn(lists).into_iter().map(item).collect();
-    Ok(Catalogue::of_one(SOURCE.kind, classes, Arc::new(Files::of_trees(trees, files)), Split::Train, items))
+    let set = Catalogue::of_one(SOURCE.kind, classes, Arc::new(Files::of_trees(trees, files)), Split::Train, items);
+    Ok(set.augmented(Augmentation::MIDDLE))
 }
 
 /// The archives in a folder, or the one that is named.

@@ -27,6 +27,10 @@ impl Store for Pixels {
     fn fault(&self, key: u64, why: String) -> DataError {
         row_fault(&self.path, key, why)
     }
+
+    fn is_in_memory(&self) -> bool {
+        true
+    }
 }
 
 /// Image files in folders or archives.

@@ -1,12 +1,13 @@
 //! How an adapter does on data: the trunk that it belongs to, its values put back, every image once.
 
+use super::loading::in_order;
 use super::run::{ExperimentError, SLOTS};
 use super::train::adapter_file::{Adapter, AdapterError};
 use super::train::chip::{evaluate, states_of, with_values};
 use super::train::prepared;
 use super::train::snapshot::Evaluation;
 use super::trunk::Trunk;
-use crate::data::Dataset;
+use crate::data::{Broken, Subset};
 use crate::device;
 use crate::hw::System;
 use crate::model::hex;
@@ -29,7 +30,7 @@ pub enum EvalError {
 pub struct EvalJob<'a> {
     pub trunk: Trunk,
     pub adapter: Adapter,
-    pub data: Dataset,
+    pub data: Subset,
     pub system: &'a System,
 }
 
@@ -53,6 +54,8 @@ pub struct EvalReport {
     /// Mean cross-entropy.
     pub loss: f64,
     pub accuracy: f64,
+    /// Images that do not decode, where these are passed over.
+    pub broken: Broken,
 }
 
 /// Evaluates an adapter.
@@ -81,9 +84,11 @@ pub fn eval(job: EvalJob, settings: &EvalSettings) -> Result<EvalReport, EvalErr
     };
     let prepared = Prepared { placed: &placed, trunk: &trunk, taps: &taps };
     let how = job.trunk.preprocess;
-    let evaluation =
-        evaluate(&prepared, &job.data, how, device.as_mut(), &run_settings).map_err(ExperimentError::from)?;
+    let shape = placed.graph.shape(placed.graph.input);
+    let loader = in_order(&job.data, shape, settings.micro_batch, settings.threads).map_err(ExperimentError::from)?;
+    let found = evaluate(&prepared, &loader, how, device.as_mut(), &run_settings);
+    let (evaluation, broken) = found.map_err(ExperimentError::from)?;
     let adapter = job.adapter.folder.display().to_string();
     let Evaluation { loss, accuracy, images } = evaluation;
-    Ok(EvalReport { data: job.data.name.clone(), adapter, trunk_sha256, images, loss, accuracy })
+    Ok(EvalReport { data: job.data.name.clone(), adapter, trunk_sha256, images, loss, accuracy, broken })
 }

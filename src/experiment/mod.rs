@@ -7,6 +7,7 @@ pub mod calibrate;
 pub mod eval;
 pub mod events;
 pub mod input;
+pub mod loading;
 pub mod pretrain;
 pub mod quant_sweep;
 pub mod run;

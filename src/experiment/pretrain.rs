@@ -7,6 +7,7 @@
 //! networks with a classifier.
 
 use super::input;
+use super::loading::in_order;
 use super::run::{ExperimentError, SLOTS};
 use super::train::checkpoint::{self, LAST};
 use super::train::chip::{evaluate, states_of};
@@ -17,8 +18,8 @@ use super::train::session::SessionSettings;
 use super::train::snapshot::{Evaluation, Progress};
 use super::train::{TrainError, TrainJob, TrainSettings, prepared, train};
 use super::trunk::{Trunk, TrunkError};
-use crate::data::Dataset;
 use crate::data::image::Image;
+use crate::data::{Dataset, Subset};
 use crate::device::{self, DeviceError};
 use crate::graph::ParamValue;
 use crate::hw::System;
@@ -107,12 +108,12 @@ pub fn pretrain(
     let mut coded = float.clone();
     calibrate(&mut coded, &images, &job.data_spec, seed)?;
     let request = Request { scheme: SchemeSpec("fine-tune".into()), sites: None, batch_norm: None, seed };
-    let (validation, system) = (job.validation.clone(), job.system);
+    let (validation, system) = (job.validation.map(Subset::from), job.system);
     let training = TrainJob {
         trunk: coded,
         request,
-        data: job.data,
-        validation: job.validation,
+        data: job.data.into(),
+        validation: validation.clone(),
         system,
         command: job.recipe.clone(),
     };
@@ -213,7 +214,7 @@ fn take_values(trunk: &mut Trunk, checkpoints: &Path) -> Result<(), PretrainErro
 /// How the frozen trunk does with the classifier that it was trained with.
 fn frozen_accuracy(
     trunk: &Trunk,
-    set: &Dataset,
+    set: &Subset,
     system: &System,
     settings: &PretrainSettings,
 ) -> Result<Evaluation, ExperimentError> {
@@ -231,6 +232,7 @@ fn frozen_accuracy(
     let mut placed = placed;
     placed.graph.output = run::logits(&placed.graph).output;
     let prepared = Prepared { placed: &placed, trunk: &program, taps: &taps };
-    evaluate(&prepared, set, trunk.preprocess, device.as_mut(), &run_settings)
-        .map_err(|e: RunError| ExperimentError::from(e))
+    let loader = in_order(set, placed.graph.shape(placed.graph.input), settings.session.batch, settings.threads)?;
+    let found = evaluate(&prepared, &loader, trunk.preprocess, device.as_mut(), &run_settings);
+    found.map(|(evaluation, _)| evaluation).map_err(|e: RunError| ExperimentError::from(e))
 }

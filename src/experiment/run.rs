@@ -4,8 +4,8 @@ use super::account::{Account, AccountError, count};
 use super::events::{LayerEvents, layer_events};
 use super::input::{self, InputError, Preprocess};
 use super::trunk::{Trunk, TrunkError};
-use crate::data::Dataset;
 use crate::data::image::Image;
+use crate::data::{Broken, DataError, Dataset};
 use crate::device::{self, Device, DeviceError};
 use crate::graph::{Graph, GraphError};
 use crate::hw::System;
@@ -42,6 +42,8 @@ pub enum ExperimentError {
     Device(#[from] DeviceError),
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error(transparent)]
+    Data(#[from] DataError),
     #[error("trunk '{chip}' cannot be run, only counted (`account`): {why}")]
     Arithmetic { chip: String, why: ProfileError },
     #[error(
@@ -98,6 +100,9 @@ pub struct VisualDomain {
     /// Fraction of images whose largest output is their label's; `None` without labels or on a
     /// device that computes nothing.
     pub accuracy: Option<f64>,
+    /// Images that were passed over because they do not decode.
+    #[serde(skip_serializing_if = "Broken::is_empty")]
+    pub broken: Broken,
 }
 
 /// Events that depend on the data, over all images.
@@ -326,7 +331,7 @@ fn visual_domain(task: &Dataset, outcome: &Outcome, graph: &Graph, computes: boo
     for id in graph.node_ids() {
         macs.add(graph.node(id).domain, outcome.observed.get(Phase::Forward, Place::Node(id), Event::Macs));
     }
-    VisualDomain { data: task.name.clone(), images, macs, accuracy }
+    VisualDomain { data: task.name.clone(), images, macs, accuracy, broken: task.broken.clone() }
 }
 
 fn overall_accuracy(domains: &[VisualDomain]) -> Option<f64> {

@@ -122,9 +122,8 @@ impl Trunk {
     /// The same from images all over a set, which is sorted by class more often than not.
     pub fn calibrate_over(&mut self, spec: &str, count: usize, seed: u64) -> Result<(), CalibrateError> {
         let shape = self.graph.shape(self.graph.input);
-        let set = data::open(spec, &OpenOptions { limit: None, seed, size: Some([shape.h, shape.w]) })?;
-        let count = count.min(set.len());
-        let images: Vec<Image> = (0..count).map(|i| set.images[i * set.len() / count].clone()).collect();
+        let set = data::subset(spec, &OpenOptions { limit: None, seed, size: Some([shape.h, shape.w]) })?;
+        let images = set.spread(count, [shape.h, shape.w])?;
         self.calibrate_images(&images, spec, seed)
     }
 

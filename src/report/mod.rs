@@ -1,5 +1,6 @@
 //! Tables, JSON, CSV.
 
+pub mod loading;
 pub mod paper;
 pub mod quant_sweep;
 pub mod render;

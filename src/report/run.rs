@@ -92,6 +92,9 @@ fn outcome(report: &RunReport) -> Section {
         let counts = [d.images as u64, trunk, adapter, host].map(grouped);
         section.row([d.data.clone()].into_iter().chain(counts).chain([percent(d.accuracy)]));
     }
+    for d in &report.visual_domains {
+        super::loading::broken(&d.broken).into_iter().for_each(|line| section.note(format!("{}: {line}", d.data)));
+    }
     section.note(format!("adapter device: {} ({})", report.device, report.device_kind));
     section.note(format!("trunk sha256 {}, arithmetic {}", &report.trunk_sha256[..16], a.profile));
     section.note(format!("outputs sha256 {}", &report.outputs_sha256[..16]));

@@ -7,6 +7,7 @@
 
 use super::arrays::{self, Array};
 use super::file::{self, FileError, shown};
+use crate::data::augment::Augmentation;
 use crate::model::trunk_file::Calibrated;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -94,6 +95,9 @@ pub struct Training {
     pub command: String,
     pub seed: u64,
     pub data: String,
+    /// What was done to the images on the way, where it was more than a resize.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub augmentation: Option<Augmentation>,
     /// Of the images and labels, where they were hashed.
     pub data_sha256: Option<String>,
     pub metrics: BTreeMap<String, f64>,

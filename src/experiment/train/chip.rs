@@ -2,10 +2,11 @@
 
 use super::learner::{Learner, StepAt, StepOutcome};
 use super::snapshot::{Array, Evaluation, Held};
-use crate::data::Dataset;
-use crate::data::image::Image;
+use crate::data::Broken;
+use crate::data::loader::{Loader, Waiting};
 use crate::device::Device;
 use crate::experiment::input::{self, Preprocess};
+use crate::experiment::loading::{Feed, InOrder, Loading};
 use crate::experiment::run::{ExperimentError, SLOTS, arg_max};
 use crate::graph::{Graph, ParamValue};
 use crate::ledger::{DataEvent, Place};
@@ -16,14 +17,19 @@ use crate::tensor::Tensor;
 use crate::trunk::TrunkProgram;
 use crate::units::Phase;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// A placed trunk with the data that it learns and is measured on.
 pub struct ChipLearner<'a> {
     pub trainer: Trainer<'a>,
     pub placed: &'a Placed,
     pub taps: &'a [Tap],
-    pub data: &'a Dataset,
-    pub validation: Option<&'a Dataset>,
+    pub data: Feed,
+    pub validation: Option<Loader>,
+    /// Of the validation set, as of its last evaluation.
+    pub broken_validation: Broken,
+    /// How long this sitting's steps took.
+    pub stepping: Duration,
     pub preprocess: Preprocess,
     /// Runs the validation set; the trainer's holds what trains.
     pub evaluator: Box<dyn Device>,
@@ -32,10 +38,10 @@ pub struct ChipLearner<'a> {
     pub energy_pj: Option<f64>,
 }
 
-/// The input codes of chosen images.
-fn codes(graph: &Graph, how: Preprocess, images: &[Image]) -> Result<Tensor<i8>, RunError> {
-    let (shape, quant) = (graph.shape(graph.input), graph.edge(graph.input).quant);
-    input::codes(images, shape, how, quant).map_err(|e| RunError::Input(e.to_string()))
+/// The input codes of images.
+fn codes(graph: &Graph, how: Preprocess, pixels: &Tensor<u8>) -> Result<Tensor<i8>, RunError> {
+    let quant = graph.edge(graph.input).quant;
+    input::codes_of(pixels, how, quant).map_err(|e| RunError::Input(e.to_string()))
 }
 
 /// A placed graph with other values of its parameters, ending at the trainer's logits.
@@ -48,26 +54,33 @@ pub fn with_values(placed: &Placed, logits: &Graph, states: &[State]) -> Placed 
     placed
 }
 
-/// How a placed graph does on a labelled set.
+/// How a placed graph does on a labelled set, and which of its images do not decode: they count for
+/// nothing.
 pub fn evaluate(
     prepared: &Prepared,
-    set: &Dataset,
+    set: &Loader,
     how: Preprocess,
     device: &mut dyn Device,
     settings: &run::Settings,
-) -> Result<Evaluation, RunError> {
+) -> Result<(Evaluation, Broken), RunError> {
     let graph = &prepared.placed.graph;
-    let labels = set.labels.as_deref().unwrap_or_default();
-    let source = |from: usize, to: usize| codes(graph, how, &set.images[from..to]);
-    let settings = run::Settings { images: set.len(), ..*settings };
+    let images = InOrder::start(set);
+    let source = |from: usize, to: usize| {
+        let pixels = images.pixels(from, to).map_err(|e| RunError::Input(e.to_string()))?;
+        codes(graph, how, &pixels)
+    };
+    let settings = run::Settings { images: images.images(), ..*settings };
     let outcome = run::run(prepared, device, &source, &settings)?;
-    let (mut loss, mut hits) = (0.0, 0u64);
-    for (logits, &label) in outcome.outputs.iter().zip(labels) {
+    let (blank, broken) = images.finish();
+    let (mut loss, mut hits, mut sound) = (0.0, 0u64, 0u64);
+    for (index, logits) in outcome.outputs.iter().enumerate() {
+        let Some(label) = set.samples().label(index).filter(|_| blank.binary_search(&index).is_err()) else { continue };
         loss += cross_entropy(logits, label as usize);
         hits += u64::from(arg_max(logits) == label as usize);
+        sound += 1;
     }
-    let images = set.len().max(1) as f64;
-    Ok(Evaluation { loss: loss / images, accuracy: hits as f64 / images, images: set.len() as u64 })
+    let of = sound.max(1) as f64;
+    Ok((Evaluation { loss: loss / of, accuracy: hits as f64 / of, images: sound }, broken))
 }
 
 fn cross_entropy(logits: &[f32], label: usize) -> f64 {
@@ -77,6 +90,16 @@ fn cross_entropy(logits: &[f32], label: usize) -> f64 {
 }
 
 impl ChipLearner<'_> {
+    /// How loading went so far.
+    pub fn loading(&self) -> Loading {
+        let (waited_s, elapsed_s) = (self.data.waited().as_secs_f64(), self.stepping.as_secs_f64());
+        Loading {
+            waiting: Waiting { waited_s, elapsed_s },
+            broken: self.data.broken().clone(),
+            broken_validation: self.broken_validation.clone(),
+        }
+    }
+
     fn states(&mut self) -> Result<Vec<State>, ExperimentError> {
         Ok(self.trainer.state()?)
     }
@@ -108,30 +131,33 @@ impl Learner for ChipLearner<'_> {
     type Error = ExperimentError;
 
     fn images(&self) -> usize {
-        self.data.len()
+        self.data.images()
     }
 
     fn step(&mut self, at: StepAt, indices: &[usize]) -> Result<StepOutcome, ExperimentError> {
-        let (data, how) = (self.data, self.preprocess);
-        let all = data.labels.as_deref().unwrap_or_default();
-        let labels: Vec<u32> = indices.iter().map(|&i| all[i]).collect();
-        let images: Vec<u32> = indices.iter().map(|&i| i as u32).collect();
-        let graph = &self.placed.graph;
-        let source = |from: usize, to: usize| {
-            let chosen: Vec<Image> = indices[from..to].iter().map(|&i| data.images[i].clone()).collect();
-            codes(graph, how, &chosen)
-        };
-        let outcome = self.trainer.step(&source, &images, &labels, at.rate)?;
+        let started = Instant::now();
+        let batch = self.data.batch(at.step)?;
+        let count = batch.indices.len();
+        assert_eq!(count + batch.broken.len(), indices.len(), "the loader and the session count batches alike");
+        if count == 0 {
+            // None of them decodes: there is nothing to learn.
+            return Ok(StepOutcome::default());
+        }
+        let images: Vec<u32> = batch.indices.iter().map(|&i| i as u32).collect();
+        let (graph, how) = (&self.placed.graph, self.preprocess);
+        let source = |from: usize, to: usize| codes(graph, how, &batch.pixels.slice(from, to));
+        let outcome = self.trainer.step(&source, &images, &batch.labels, at.rate)?;
+        self.stepping += started.elapsed();
         let memory = self.trainer.memory();
-        let [bytes_down, bytes_up] = self.trainer.bytes(indices.len());
+        let [bytes_down, bytes_up] = self.trainer.bytes(count);
         let kept_b = memory.trunk_kept_b * (memory.micro_batch * memory.slots) as u64;
         Ok(StepOutcome {
             loss_sum: outcome.loss,
             hits: outcome.hits,
-            images: indices.len() as u64,
+            images: count as u64,
             bytes_down,
             bytes_up,
-            energy_pj: self.energy_pj.map(|e| e * indices.len() as f64),
+            energy_pj: self.energy_pj.map(|e| e * count as f64),
             peak_bytes: memory.adapter_maps_b + memory.adapter_state_b + kept_b,
             saturations: self.saturations(&outcome.observed),
         })
@@ -139,17 +165,20 @@ impl Learner for ChipLearner<'_> {
 
     fn evaluate(&mut self) -> Result<Option<Evaluation>, ExperimentError> {
         self.trainer.check_frozen()?;
-        let Some(set) = self.validation else { return Ok(None) };
+        let Some(set) = self.validation.clone() else { return Ok(None) };
         let (placed, trunk) = self.now()?;
         let prepared = Prepared { placed: &placed, trunk: &trunk, taps: self.taps };
         let settings = run::Settings {
-            images: set.len(),
+            images: set.samples().len(),
             micro_batch: self.trainer.micro_batch(),
             slots: SLOTS,
             threads: self.threads,
             record: false,
         };
-        Ok(Some(evaluate(&prepared, set, self.preprocess, self.evaluator.as_mut(), &settings)?))
+        let found = evaluate(&prepared, &set, self.preprocess, self.evaluator.as_mut(), &settings)?;
+        let (evaluation, broken) = found;
+        self.broken_validation = broken;
+        Ok(Some(evaluation))
     }
 
     fn snapshot(&mut self) -> Result<Held, ExperimentError> {

@@ -6,8 +6,11 @@ use super::chip::ChipLearner;
 use super::learner::Observer;
 use super::run_folder::{RunFolder, RunFolderError};
 use super::session::{self, Finished, SessionError, SessionSettings};
-use crate::data::Dataset;
+use crate::data::augment::Augmentation;
+use crate::data::loader::{Loader, LoaderSettings};
+use crate::data::{Broken, Subset};
 use crate::device::{self, Device, DeviceKind};
+use crate::experiment::loading::{Feed, Loading, in_order, workers};
 use crate::experiment::run::{ExperimentError, SLOTS};
 use crate::experiment::trunk::Trunk;
 use crate::graph::Node;
@@ -18,10 +21,12 @@ use crate::plan::program::{Optimiser, WeightDecay};
 use crate::plan::tap::{Tap, TapPrecision, taps};
 use crate::run::{self, Prepared, Trainer};
 use crate::scheme::{self, BatchNormMode, Placed, Request};
+use crate::tensor::Shape;
 use crate::trunk::backward::ErrorFormat;
 use crate::trunk::{TrunkProgram, prepare};
 use crate::units::HardwareDomain;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use thiserror::Error;
 
 #[derive(Debug, Error)]
@@ -41,8 +46,8 @@ pub struct TrainJob<'a> {
     /// Calibrated, if it is a float one, by what fixes its scales for good.
     pub trunk: Trunk,
     pub request: Request,
-    pub data: Dataset,
-    pub validation: Option<Dataset>,
+    pub data: Subset,
+    pub validation: Option<Subset>,
     pub system: &'a System,
     /// For the adapter's file: what trained it, without what only changes speed or place.
     pub command: String,
@@ -69,6 +74,7 @@ pub struct TrainSettings {
 /// The report of a training.
 pub struct TrainReport {
     pub finished: Finished,
+    pub loading: Loading,
     pub step: StepAccount,
 }
 
@@ -104,19 +110,36 @@ pub fn train(
     let step = StepAccount::new(&trainer, &placed, job.system, settings.session.batch, job.data.len())
         .map_err(ExperimentError::from)?;
     observer.on_memory(&step.memory);
+    let shape = placed.graph.shape(placed.graph.input);
+    let validation = job.validation.as_ref().map(|set| in_order(set, shape, trainer.micro_batch(), settings.threads));
     let mut learner = ChipLearner {
         trainer,
         placed: &placed,
         taps: &taps,
-        data: &job.data,
-        validation: job.validation.as_ref(),
+        data: feed(&job.data, shape, settings)?,
+        validation: validation.transpose().map_err(ExperimentError::from)?,
+        broken_validation: Broken::default(),
+        stepping: Duration::ZERO,
         preprocess: job.trunk.preprocess,
         evaluator,
         threads: settings.threads,
         energy_pj: Some(step.energy_pj_per_image),
     };
     let finished = session::run(&mut learner, &settings.session, &config, folder, observer)?;
-    Ok(TrainReport { finished, step })
+    Ok(TrainReport { finished, loading: learner.loading(), step })
+}
+
+/// The training images in the session's order.
+fn feed(data: &Subset, shape: Shape, settings: &TrainSettings) -> Result<Feed, ExperimentError> {
+    let session = &settings.session;
+    let loader = LoaderSettings {
+        batch: session.batch,
+        augmentation: data.augmentation,
+        seed: session.seed,
+        workers: workers(settings.threads),
+        ..LoaderSettings::default()
+    };
+    Ok(Feed::new(Loader::new(data.samples.clone(), shape, loader)?, session.epochs))
 }
 
 /// Whether batch norms on the adapter device are normalised by the images that are there together.
@@ -194,6 +217,7 @@ fn adapter_config(job: &TrainJob, settings: &TrainSettings, placed: &Placed, tru
             command: job.command.clone(),
             seed: settings.session.seed,
             data: job.data.name.clone(),
+            augmentation: Some(job.data.augmentation).filter(|&done| done != Augmentation::PLAIN),
             data_sha256: None,
             metrics: BTreeMap::new(),
         },

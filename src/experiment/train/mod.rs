@@ -14,7 +14,6 @@ pub mod file;
 mod job;
 pub mod learner;
 pub mod metrics;
-pub mod order;
 pub mod run_folder;
 pub mod schedule;
 pub mod session;
