@@ -4,12 +4,14 @@
 
 pub mod account;
 pub mod calibrate;
+pub mod decathlon;
 pub mod eval;
 pub mod events;
 pub mod input;
 pub mod pretrain;
 pub mod quant_sweep;
 pub mod run;
+pub mod sweep;
 pub mod trace;
 pub mod train;
 pub mod training_account;
