@@ -149,6 +149,7 @@ fn killed_at_ten_random_moments_it_loses_no_point_and_repeats_none() {
         before = set;
     }
     println!("{} of {} points after ten kills, {torn} torn lines", before.len(), plan(TRAINED).len());
+    assert!(!before.is_empty(), "nothing was finished between kills: the test shows nothing");
     assert!(start(&out).wait().unwrap().success());
     assert!(before.is_subset(&lines(&out).into_iter().collect()));
     assert_eq!(bytes(&out), bytes(&whole));

@@ -12,6 +12,7 @@ use crate::trunk::backward::ExponentMode;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
 use toml::Spanned;
@@ -276,14 +277,14 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn axis<T, K: PartialEq>(&self, key: &str, axis: &Axis<T>, of: impl Fn(&T) -> K) -> Result<(), SweepError> {
+    fn axis<T, K: Ord>(&self, key: &str, axis: &Axis<T>, of: impl Fn(&T) -> K) -> Result<(), SweepError> {
         let values = axis.get_ref();
         if values.is_empty() {
             return Err(self.source.wrong(axis.span(), key, "the axis is empty", "give at least one value"));
         }
-        for (i, value) in values.iter().enumerate() {
-            let own = of(value.get_ref());
-            if values[..i].iter().any(|before| of(before.get_ref()) == own) {
+        let mut seen = BTreeSet::new();
+        for value in values {
+            if !seen.insert(of(value.get_ref())) {
                 let text = &self.source.text[value.span()];
                 let wrong = format!("{text} is there twice");
                 return Err(self.source.wrong(value.span(), key, wrong, "a value stands once on its axis"));
@@ -292,7 +293,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn some<T, K: PartialEq>(&self, key: &str, axis: &Option<Axis<T>>, of: impl Fn(&T) -> K) -> Result<(), SweepError> {
+    fn some<T, K: Ord>(&self, key: &str, axis: &Option<Axis<T>>, of: impl Fn(&T) -> K) -> Result<(), SweepError> {
         axis.as_ref().map_or(Ok(()), |axis| self.axis(key, axis, of))
     }
 

@@ -16,7 +16,7 @@ use crate::experiment::trunk::{Trunk, Wanted};
 use crate::hw::{System, library};
 use crate::quant::error_code::GradFormat;
 use crate::seed::named;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use toml::Spanned;
 
 /// Points of one sweep; more have no place in one folder.
@@ -287,9 +287,10 @@ fn systems(source: &Source, read: &SweepFile) -> Result<Vec<OpenSystem>, SweepEr
             }
         }
     }
-    for (i, one) in all.iter().enumerate() {
-        if let Some(other) = all[..i].iter().find(|other| other.sha256 == one.sha256) {
-            let wrong = format!("'{}' and '{}' are the same system", other.system.name, one.system.name);
+    let mut known: HashMap<&str, &str> = HashMap::new();
+    for one in &all {
+        if let Some(other) = known.insert(&one.sha256, &one.system.name) {
+            let wrong = format!("'{other}' and '{}' are the same system", one.system.name);
             return Err(source.wrong(read.grid.span(), "grid.systems", wrong, "take one out"));
         }
     }
