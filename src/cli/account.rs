@@ -4,6 +4,7 @@ use super::Failure;
 use super::output::{self, Format, Output};
 use super::values;
 use crate::experiment::account::{Account as Row, AccountError, account};
+use crate::experiment::decathlon::Accuracies;
 use crate::experiment::trace::trace;
 use crate::experiment::training_account::training_account;
 use crate::experiment::trunk::{Trunk, Wanted};
@@ -12,7 +13,7 @@ use crate::plan::macs::MacRule;
 use crate::quant::Profile;
 use crate::quant::error_code::GradFormat;
 use crate::report;
-use crate::report::paper::{Match, Table, aswani_table3, nettailor, nettailor_table3, rebuffi_table1};
+use crate::report::paper::{Match, Table, aswani_table3, decathlon_score, nettailor, nettailor_table3, rebuffi_table1};
 use crate::report::render::Section;
 use crate::report::run::{account_sections, accounts};
 use crate::report::trace::{perfetto, vcd};
@@ -34,6 +35,8 @@ enum Paper {
     NettailorTable3,
     /// Table 1 of Rebuffi et al. (2018): sizes of residual adapters on the visual decathlon
     RebuffiTable1,
+    /// The decathlon scores of three papers from the accuracies beside them; or your own, see --reference
+    DecathlonScore,
 }
 
 #[derive(Args)]
@@ -78,6 +81,10 @@ pub struct Account {
     /// Recompute a paper's table instead, under the paper's own conventions
     #[arg(long, value_enum, value_name = "TABLE", conflicts_with_all = NOT_WITH_PAPER)]
     paper: Option<Paper>,
+    /// With --paper decathlon-score: score the accuracies of this file against its own reference instead,
+    /// in percent by task: tables [reference] and [accuracies.NAME]
+    #[arg(long, value_name = "FILE.toml", requires = "paper")]
+    reference: Option<PathBuf>,
     /// Write the timeline of one scheme: .json for Perfetto, .vcd for what the bus carries
     #[arg(long, value_name = "FILE.json|FILE.vcd")]
     trace: Option<PathBuf>,
@@ -112,12 +119,19 @@ impl Account {
     pub fn execute(&self) -> Result<(), Failure> {
         self.output.check()?;
         self.trace.as_deref().map_or(Ok(()), output::check)?;
+        if self.reference.is_some() && self.paper != Some(Paper::DecathlonScore) {
+            return Err(Failure::Usage("--reference goes with --paper decathlon-score".into()));
+        }
         match self.paper {
             Some(Paper::AswaniTable3) => self.paper(&aswani_table3::table()?),
             Some(Paper::NettailorTable1) => self.paper(&nettailor::table1()?),
             Some(Paper::NettailorTable2) => self.paper(&nettailor::table2()?),
             Some(Paper::NettailorTable3) => self.paper(&nettailor_table3::table()?),
             Some(Paper::RebuffiTable1) => self.paper(&rebuffi_table1::table()?),
+            Some(Paper::DecathlonScore) => match &self.reference {
+                Some(file) => self.paper(&decathlon_score::own(&Accuracies::read(file)?)),
+                None => self.paper(&decathlon_score::table()),
+            },
             None => self.accounts(),
         }
     }
@@ -199,12 +213,17 @@ impl Account {
                 cell.unfiltered.map_or(String::new(), |n| n.to_string()),
             ]);
         }
-        let (rounds, truncates) = (count(Match::Rounds), count(Match::Truncates));
-        let compared = rounds + truncates + count(Match::Differs);
-        section.note(format!(
-            "{rounds} of {compared} cells by rounding, {} by rounding or truncation",
-            rounds + truncates
-        ));
+        let (rounds, truncates, within) = (count(Match::Rounds), count(Match::Truncates), count(Match::WithinRounding));
+        let compared = rounds + truncates + within + count(Match::Differs);
+        if compared > 0 {
+            section.note(format!(
+                "{rounds} of {compared} cells by rounding, {} by rounding or truncation",
+                rounds + truncates
+            ));
+        }
+        if within > 0 {
+            section.note(format!("{within} more within what the rounding of printed inputs allows"));
+        }
         let others = table.cells.len() - compared;
         if others > 0 {
             section.note(format!(

@@ -8,6 +8,7 @@ use crate::experiment::eval::EvalError;
 use crate::experiment::pretrain::PretrainError;
 use crate::experiment::quant_sweep::SweepError;
 use crate::experiment::run::ExperimentError;
+use crate::experiment::sweep;
 use crate::experiment::train::TrainError;
 use crate::experiment::train::session::SessionError;
 use crate::experiment::trunk::TrunkError;
@@ -110,6 +111,10 @@ fn blames_flags(error: &(dyn Error + 'static)) -> bool {
     }
     if let Some(error) = error.downcast_ref::<SweepError>() {
         return matches!(error, SweepError::Trunk(e) if blames_flags(e));
+    }
+    if let Some(error) = error.downcast_ref::<sweep::SweepError>() {
+        // A sweep file is what a command line would be, were it not so long.
+        return matches!(error, sweep::SweepError::Wrong { .. });
     }
     if let Some(error) = error.downcast_ref::<CalibrateError>() {
         return match error {

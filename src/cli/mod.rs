@@ -21,6 +21,7 @@ mod progress;
 mod quant_sweep;
 mod run;
 mod scalesim;
+mod sweep;
 mod train;
 mod validate;
 mod values;
@@ -55,6 +56,8 @@ enum Command {
     Account(account::Account),
     /// What if: accuracy, noise and overflows over widths, rounding and granularity.
     QuantSweep(quant_sweep::QuantSweep),
+    /// Count or train every point of a grid, in a folder that can be gone on with.
+    Sweep(sweep::Sweep),
     /// Compare a model with recorded outputs, layer by layer, to the bit.
     Verify(verify::Verify),
     /// Compare the hardware models with what was published.
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Eval(c) => c.execute(),
         Command::Account(c) => c.execute(),
         Command::QuantSweep(c) => c.execute(),
+        Command::Sweep(c) => c.execute(),
         Command::Verify(c) => c.execute(),
         Command::Validate(c) => c.execute(),
         Command::Hw(c) => c.execute(),

@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod calibrate;
+pub mod decathlon;
 pub mod eval;
 pub mod events;
 pub mod input;
@@ -11,6 +12,7 @@ pub mod loading;
 pub mod pretrain;
 pub mod quant_sweep;
 pub mod run;
+pub mod sweep;
 pub mod trace;
 pub mod train;
 pub mod training_account;

@@ -10,10 +10,11 @@ use crate::plan::tap::Tap;
 use crate::quant::error_code::GradFormat;
 use crate::scheme::Placed;
 use crate::units::{Direction, HardwareDomain, Phase};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What crosses in one phase, by direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Traffic {
     pub tap_out_elements: u64,
     pub tap_out_bytes: u64,

@@ -6,10 +6,11 @@
 use super::tap::Tap;
 use crate::scheme::Placed;
 use crate::units::{Direction, HardwareDomain, Phase};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Elements that cross for one image.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Connections {
     pub tap_out: u64,
     pub tap_in: u64,

@@ -32,7 +32,8 @@ impl FromStr for MacRule {
 }
 
 /// MACs of one image by hardware domain.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MacCounts {
     pub trunk: u64,
     pub adapter: u64,

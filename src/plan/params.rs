@@ -2,10 +2,11 @@
 
 use crate::graph::ParamKind;
 use crate::scheme::Placed;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Numbers of scalars; running statistics are state and not counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ParamCounts {
     pub total: u64,
     pub trainable: u64,

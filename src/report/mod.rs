@@ -6,6 +6,7 @@ pub mod quant_sweep;
 pub mod render;
 pub mod run;
 pub mod silicon;
+pub mod sweep;
 pub mod trace;
 pub mod training;
 pub mod validation;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 pub mod aswani_table3;
+pub mod decathlon_score;
 mod modules;
 pub mod nettailor;
 pub mod nettailor_table3;
@@ -42,6 +43,8 @@ pub enum Match {
     Rounds,
     /// It truncates to them.
     Truncates,
+    /// Printed inputs that are rounded as they are allow it.
+    WithinRounding,
     Differs,
     /// The printed value is no count: it depends on training.
     NotCounted,

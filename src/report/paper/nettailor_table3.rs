@@ -64,6 +64,11 @@ struct Cost {
     flops: f64,
 }
 
+/// What each row prints of its trainings: ten accuracies, their mean and the score.
+pub(super) fn results() -> Vec<(&'static str, [&'static str; 12])> {
+    ROWS.iter().map(|(row, _, _, results)| (*row, *results)).collect()
+}
+
 /// The table with its conventions.
 pub fn table() -> Result<Table, PaperError> {
     let trunk = ZooSpec::parse("resnet26", Some(INPUT), None, 0)?.build()?;

@@ -43,6 +43,11 @@ const ROWS: [Row; 10] = [
 /// Tasks besides ImageNet.
 const OTHER_TASKS: u64 = 9;
 
+/// What each row prints of its trainings: ten accuracies, their mean and the score.
+pub(super) fn results() -> Vec<(&'static str, [&'static str; 12])> {
+    ROWS.iter().map(|(row, _, _, results)| (*row, *results)).collect()
+}
+
 /// The table with its conventions.
 pub fn table() -> Result<Table, PaperError> {
     let trunk = ZooSpec::parse("resnet26", None, None, 0)?.build()?;
