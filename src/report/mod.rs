@@ -5,6 +5,7 @@ pub mod quant_sweep;
 pub mod render;
 pub mod run;
 pub mod silicon;
+pub mod tasks;
 pub mod trace;
 pub mod training;
 pub mod validation;

@@ -94,8 +94,8 @@ pub struct Training {
     pub command: String,
     pub seed: u64,
     pub data: String,
-    /// Of the images and labels, where they were hashed.
-    pub data_sha256: Option<String>,
+    /// Of the data's name, its classes and the label of every image, in order.
+    pub data_sha256: String,
     pub metrics: BTreeMap<String, f64>,
 }
 

@@ -8,7 +8,7 @@ use crate::device::Device;
 use crate::experiment::input::{self, Preprocess};
 use crate::experiment::run::{ExperimentError, SLOTS, arg_max};
 use crate::graph::{Graph, ParamValue};
-use crate::ledger::{DataEvent, Place};
+use crate::ledger::{DataEvent, Ledger, Place};
 use crate::plan::tap::Tap;
 use crate::run::{self, Prepared, RunError, State, Trainer};
 use crate::scheme::Placed;
@@ -77,6 +77,12 @@ fn cross_entropy(logits: &[f32], label: usize) -> f64 {
 }
 
 impl ChipLearner<'_> {
+    /// Takes trunk and devices over from the task that has them; gives what crossed.
+    pub fn take_over(&mut self, from: &mut Self) -> Result<Ledger, ExperimentError> {
+        std::mem::swap(&mut self.evaluator, &mut from.evaluator);
+        Ok(self.trainer.take_over(&mut from.trainer)?)
+    }
+
     fn states(&mut self) -> Result<Vec<State>, ExperimentError> {
         Ok(self.trainer.state()?)
     }
@@ -88,7 +94,7 @@ impl ChipLearner<'_> {
     }
 
     /// Codes that a join or a tap-in cut, by name.
-    fn saturations(&self, observed: &crate::ledger::Ledger) -> Vec<(String, u64)> {
+    fn saturations(&self, observed: &Ledger) -> Vec<(String, u64)> {
         let graph = self.trainer.graph();
         let mut found: BTreeMap<String, u64> = BTreeMap::new();
         for (phase, place, n) in observed.data_counts(DataEvent::Saturations) {
@@ -96,7 +102,7 @@ impl ChipLearner<'_> {
                 Place::Node(node) if phase == Phase::Forward => graph.node(node).name.clone(),
                 Place::Node(node) => format!("{}.error", graph.node(node).name),
                 Place::Tap(edge, _) => graph.edge(edge).name.clone(),
-                Place::Registers => continue,
+                Place::Registers | Place::Parameters => continue,
             };
             *found.entry(name).or_default() += n;
         }
