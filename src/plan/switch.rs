@@ -62,6 +62,11 @@ impl Load {
         Self { moments: 0, ..self }
     }
 
+    /// Only what crosses into the trunk.
+    pub fn into_trunk(self) -> Self {
+        Self { values: 0, moments: 0, ..self }
+    }
+
     /// Bytes that are written to the adapter device.
     pub fn adapter_b(&self) -> u64 {
         4 * (self.values + self.moments)

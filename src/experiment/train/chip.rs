@@ -48,6 +48,19 @@ pub fn with_values(placed: &Placed, logits: &Graph, states: &[State]) -> Placed 
     placed
 }
 
+/// What a placed graph makes of images.
+pub fn outputs(
+    prepared: &Prepared,
+    images: &[Image],
+    how: Preprocess,
+    device: &mut dyn Device,
+    settings: &run::Settings,
+) -> Result<Vec<Vec<f32>>, RunError> {
+    let source = |from: usize, to: usize| codes(&prepared.placed.graph, how, &images[from..to]);
+    let settings = run::Settings { images: images.len(), ..*settings };
+    Ok(run::run(prepared, device, &source, &settings)?.outputs)
+}
+
 /// How a placed graph does on a labelled set.
 pub fn evaluate(
     prepared: &Prepared,
@@ -56,13 +69,9 @@ pub fn evaluate(
     device: &mut dyn Device,
     settings: &run::Settings,
 ) -> Result<Evaluation, RunError> {
-    let graph = &prepared.placed.graph;
     let labels = set.labels.as_deref().unwrap_or_default();
-    let source = |from: usize, to: usize| codes(graph, how, &set.images[from..to]);
-    let settings = run::Settings { images: set.len(), ..*settings };
-    let outcome = run::run(prepared, device, &source, &settings)?;
     let (mut loss, mut hits) = (0.0, 0u64);
-    for (logits, &label) in outcome.outputs.iter().zip(labels) {
+    for (logits, &label) in outputs(prepared, &set.images, how, device, settings)?.iter().zip(labels) {
         loss += cross_entropy(logits, label as usize);
         hits += u64::from(arg_max(logits) == label as usize);
     }
