@@ -73,6 +73,8 @@ impl Trained {
 pub struct Learning {
     /// The class of each image of the micro-batch.
     pub labels: BufferId,
+    /// The index in the data set of each, where something depends on it.
+    pub images: Option<BufferId>,
     /// Of each image its loss, and 1 if its largest logit is the label's.
     pub losses: BufferId,
     /// In the graph's order.
@@ -121,11 +123,12 @@ pub fn lower_training(
     }
     let measured = training.measured.iter().map(|&id| lowering.measured(id)).collect();
     let trained = lowering.trained(training);
+    let images = lowering.back.images;
     let running = std::mem::take(&mut lowering.back.running);
     let parts = norm_parts(trained.iter().map(|t| t.elements));
     let norm_parts = lowering.buffer(BufferSpec::state("gradient-norm.parts", vec![0; parts]));
     let norm = lowering.buffer(BufferSpec::state("gradient-norm", vec![0; 2]));
-    lowering.program.learning = Some(Learning { labels, losses, trained, running, measured, norm_parts, norm });
+    lowering.program.learning = Some(Learning { labels, images, losses, trained, running, measured, norm_parts, norm });
     Ok(lowering.finish(taps))
 }
 
