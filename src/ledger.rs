@@ -16,6 +16,8 @@ pub enum Place {
     Tap(EdgeId, Direction),
     /// The trunk's loadable batch norm registers.
     Registers,
+    /// What trains, as the adapter device holds it.
+    Parameters,
 }
 
 /// What happened there, in numbers that a plan fixes.

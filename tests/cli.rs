@@ -611,6 +611,34 @@ fn a_training_leaves_an_adapter_that_evaluates_as_it_was_measured() {
     trunkline(&["train", "--resume", &scratch.path("nothing")]).refused(1, &["nothing", "args.json"]);
 }
 
+#[test]
+fn several_tasks_share_a_trunk() {
+    let scratch = Scratch::new();
+    let run = scratch.path("run");
+    let trunk = "resnet8:width=0.25,input=16";
+    let tasks = "synth:shapes:count=8,seed=3;synth:hues:count=8;synth:hues:count=8";
+    let common = ["train", "--trunk", trunk, "--tasks", tasks, "--val", "synth:shapes:count=9;;", "--epochs", "1"];
+    let more = ["--batch", "4", "--batch-norm", "registers+stats", "--device", "cpu", "--quiet", "--out", &run];
+    let ran = trunkline(&[&common[..], &more[..]].concat());
+    assert_eq!((ran.code, ran.stderr), (0, String::new()));
+    let read = |name: &str| fs::read_to_string(format!("{run}/{name}")).unwrap();
+    let report: Value = serde_json::from_str(&read("report.json")).unwrap();
+    let names: Vec<&str> = report["tasks"].as_array().unwrap().iter().map(|t| t["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["synth-shapes-count=8-seed=3", "synth-hues-count=8", "synth-hues-count=8-2"]);
+    assert_eq!(report["switches"].as_array().unwrap().len(), 6);
+    assert!(read("report.md").contains("Switches between tasks"));
+    let adapter = format!("{run}/tasks/{}", names[0]);
+    let eval = ["eval", "--trunk", trunk, "--adapter", &adapter, "--data", "synth:shapes:count=9", "--device", "cpu"];
+    let evaluated = trunkline(&[&eval[..], &["--format", "json"]].concat()).json();
+    assert_eq!(evaluated["accuracy"], report["tasks"][0]["best_accuracy"]);
+    // A finished run goes on to nothing; one set or list of flags excludes another.
+    let resumed = trunkline(&["train", "--resume", &run, "--quiet"]);
+    assert_eq!((resumed.code, resumed.stderr), (0, String::new()));
+    trunkline(&["train", "--resume", &run, "--epochs", "3"]).refused(2, &["--resume"]);
+    trunkline(&["train", "--data", "synth:hues", "--tasks", "synth:hues"]).refused(2, &["--tasks"]);
+    trunkline(&["train", "--tasks", "synth:hues;synth:shapes", "--val", "synth:hues"]).refused(2, &["--val"]);
+}
+
 /// SPEC 2.4 and 3.2, out of the counters.
 #[test]
 fn a_training_step_is_counted_without_running_it() {

@@ -83,11 +83,12 @@ impl Lab {
 /// Every step asserts that predicted == observed, and that what is held is what the plan says.
 #[test]
 fn every_scheme_learns() {
-    use BatchNormMode::{AdapterDevice, Frozen, Registers};
+    use BatchNormMode::{AdapterDevice, Frozen, Registers, RegistersStats};
     for (scheme, norm, rate) in [
         ("head-only", Frozen, 0.05),
         ("parallel", Frozen, 0.02),
         ("parallel", Registers, 0.02),
+        ("parallel", RegistersStats, 0.02),
         ("parallel", AdapterDevice, 0.02),
         ("adaptive-attention:gate=2sigmoid", Frozen, 0.05),
         ("adaptive-attention:return=map", Frozen, 0.05),
@@ -105,7 +106,11 @@ fn every_scheme_learns() {
 
 #[test]
 fn micro_batches_and_threads_change_no_bit() {
-    for (scheme, norm) in [("parallel", BatchNormMode::Registers), ("adaptive-attention", BatchNormMode::Frozen)] {
+    for (scheme, norm) in [
+        ("parallel", BatchNormMode::Registers),
+        ("head-only", BatchNormMode::RegistersStats),
+        ("adaptive-attention", BatchNormMode::Frozen),
+    ] {
         let lab = lab("resnet8:width=0.5", scheme, Some(norm));
         let whole = lab.train(settings(12, GradFormat::Int16), 3, 0.02);
         for (micro_batch, slots, threads) in [(1, 2, 1), (5, 1, 2), (4, 3, 2)] {
@@ -149,5 +154,64 @@ fn gradients_through_the_chip_are_those_of_the_real_network() {
             println!("{scheme} {name}: cosine {:.4}, norms {norm_a:.4} {norm_b:.4}", cosine(&a, &b));
             assert!(cosine(&a, &b) > 0.8, "{scheme}, {name}: {}", cosine(&a, &b));
         }
+    }
+}
+
+/// Sums that the chip takes of its accumulators against the batch norms of the adapter device, which see the
+/// same maps as codes.
+#[test]
+fn the_trunk_measures_what_the_adapter_device_would() {
+    let after = |norm| {
+        let lab = lab("resnet8:width=0.5", "head-only", Some(norm));
+        let mut trainer = lab.trainer(settings(5, GradFormat::F32)).unwrap();
+        lab.step(&mut trainer, 1e-9);
+        let stem = |s: &State| lab.placed.graph.param(s.param).name.clone();
+        let states = trainer.state().unwrap();
+        ["mean", "variance"].map(|part| {
+            let is = |s: &&State| stem(s).contains(part);
+            states
+                .iter()
+                .find(is)
+                .unwrap_or_else(|| panic!("no {part} among {:?}", states.iter().map(stem).collect::<Vec<_>>()))
+                .value
+                .clone()
+        })
+    };
+    let [chip, device] = [BatchNormMode::RegistersStats, BatchNormMode::AdapterDevice].map(after);
+    let spread = device[1].iter().map(|v| v.sqrt()).sum::<f32>() / device[1].len() as f32;
+    for (a, b) in chip[0].iter().zip(&device[0]) {
+        assert!((a - b).abs() < 0.01 * spread, "means {a} and {b}, deviations near {spread}");
+    }
+    for (a, b) in chip[1].iter().zip(&device[1]) {
+        assert!((a / b - 1.0).abs() < 0.01, "variances {a} and {b}");
+    }
+}
+
+/// One trunk and one adapter device, handed from task to task after every step.
+#[test]
+fn tasks_that_take_turns_learn_as_if_they_were_alone() {
+    for norm in [BatchNormMode::Frozen, BatchNormMode::RegistersStats, BatchNormMode::AdapterDevice] {
+        let mut tasks =
+            [lab("resnet8:width=0.5", "parallel", Some(norm)), lab("resnet8:width=0.5", "parallel", Some(norm))];
+        tasks[1].labels.reverse();
+        let settings = settings(12, GradFormat::Int16);
+        let alone = [0, 1].map(|i: usize| tasks[i].train(settings.clone(), 3, 0.02));
+        let mut first = tasks[0].trainer(settings.clone()).unwrap();
+        let device = first.rest().unwrap();
+        let prepared = Prepared { placed: &tasks[1].placed, trunk: &tasks[1].program, taps: &tasks[1].taps };
+        let mut second = Trainer::new(prepared, device, settings.clone()).unwrap();
+        let mut losses = [vec![], vec![]];
+        for _ in 0..3 {
+            let into = first.take_over(&mut second).unwrap();
+            assert_eq!(into, first.switch().tally());
+            losses[0].push(tasks[0].step(&mut first, 0.02).loss);
+            second.take_over(&mut first).unwrap();
+            losses[1].push(tasks[1].step(&mut second, 0.02).loss);
+        }
+        let states = [first.state().unwrap(), second.state().unwrap()];
+        for ((losses, state), alone) in losses.into_iter().zip(states).zip(alone) {
+            assert!((losses, state) == alone, "{norm:?}");
+        }
+        assert_eq!(first.switch().registers_b > 0, norm == BatchNormMode::RegistersStats);
     }
 }

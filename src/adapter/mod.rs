@@ -5,7 +5,7 @@
 //! tap and implements no arithmetic.
 
 use crate::graph::{EdgeId, Graph, GraphError, NodeId, ParamId, ParamKind, ParamValue};
-use crate::op::{Conv2d, Op};
+use crate::op::{Conv2d, Dropout, Op};
 use crate::quant::{CodeType, QuantParams};
 use crate::seed;
 use crate::units::HardwareDomain;
@@ -83,6 +83,21 @@ impl Build<'_> {
         node.domain = domain;
         node.site = Some(self.site.clone());
         Ok(output)
+    }
+
+    /// Leaves elements of a map out in training, or whole channels; the map itself where nothing goes.
+    pub fn dropout(
+        &mut self,
+        part: &str,
+        input: EdgeId,
+        probability: f64,
+        channels: bool,
+    ) -> Result<EdgeId, GraphError> {
+        if probability == 0.0 {
+            return Ok(input);
+        }
+        let op = Op::Dropout(Dropout { probability, channels, seed: self.seed });
+        self.node(part, op, &[input], &[], HardwareDomain::Adapter)
     }
 
     /// Adds a bias-free trainable convolution on the adapter device, initialised N(0, `sigma`²) or zero.

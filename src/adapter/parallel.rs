@@ -6,8 +6,9 @@ use crate::graph::{Graph, GraphError, NodeId};
 use crate::op::{Conv2d, Op};
 use crate::units::HardwareDomain;
 
-/// Adds a parallel adapter beside the trunk convolution `conv`.
-pub fn insert(graph: &mut Graph, conv: NodeId, init: Init, seed: u64) -> Result<(), GraphError> {
+/// Adds a parallel adapter beside the trunk convolution `conv`, whose own input alone loses channels with
+/// the probability `dropout`.
+pub fn insert(graph: &mut Graph, conv: NodeId, init: Init, dropout: f64, seed: u64) -> Result<(), GraphError> {
     let trunk = graph.node(conv).clone();
     let Op::Conv2d(f) = &trunk.op else {
         return Err(GraphError::Node { node: trunk.name, why: "a parallel adapter sits beside a convolution".into() });
@@ -16,7 +17,8 @@ pub fn insert(graph: &mut Graph, conv: NodeId, init: Init, seed: u64) -> Result<
     let readers = graph.consumers(trunk.output);
     let mut build = Build { graph, site: format!("parallel.{}", trunk.name), seed };
     let sigma = (2.0 / f.out_c as f64).sqrt();
-    let added = build.conv("alpha", alpha, trunk.inputs[0], sigma, init)?;
+    let input = build.dropout("dropout", trunk.inputs[0], dropout, true)?;
+    let added = build.conv("alpha", alpha, input, sigma, init)?;
     let sum = build.node("sum", Op::Add, &[trunk.output, added], &[], HardwareDomain::Trunk)?;
     graph.move_codes(trunk.output, sum);
     for reader in readers {

@@ -15,6 +15,7 @@ mod failure;
 mod hw;
 mod import;
 mod inspect;
+mod learning;
 mod output;
 mod pretrain;
 mod progress;

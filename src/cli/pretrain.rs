@@ -1,14 +1,13 @@
 //! `trunkline pretrain`: a trunk of one's own, trained from random weights and frozen.
 
 use super::Failure;
+use super::learning::{Kind, Learning};
 use super::progress::{Told, interruption};
 use super::values;
 use crate::data::mixture;
 use crate::data::{Dataset, OpenOptions};
 use crate::experiment::pretrain::{PretrainJob, PretrainSettings, Pretrained, pretrain};
 use crate::experiment::train::run_folder::RunFolder;
-use crate::experiment::train::schedule::Schedule;
-use crate::experiment::train::session::SessionSettings;
 use crate::experiment::trunk::{Trunk, Wanted};
 use crate::hw::library;
 use crate::model::trunk_file::{TrunkFile, check_place};
@@ -28,36 +27,11 @@ pub struct Pretrain {
     /// What to train on: a data set with labels; repeat for a mixture, whose classes are those of all sets
     #[arg(long, value_name = "SPEC", default_value = "synth:glyphs", long_help = values::data_help())]
     data: Vec<String>,
-    /// How often every image is seen
-    #[arg(long, value_name = "N", default_value = "10", value_parser = values::count)]
-    epochs: usize,
-    /// Images of a step, over which batch norms take their statistics
-    #[arg(long, value_name = "N", default_value = "32", value_parser = values::count)]
-    batch: usize,
-    /// sgd[:momentum=M,nesterov], adam[:beta1=B,beta2=B,epsilon=E] or adamw[:…]
-    #[arg(long, value_name = "OPTIMIZER", default_value = "adam", value_parser = values::optimiser)]
-    optimizer: String,
-    /// Learning rate that the schedule starts from
-    #[arg(long, value_name = "RATE", default_value = "0.003", value_parser = values::positive)]
-    lr: f64,
-    /// How the rate changes: constant, step[:at=F+F+…,gamma=G], cosine[:warmup=F]
-    #[arg(long, value_name = "SCHEDULE", default_value = "cosine", long_help = values::schedule_help())]
-    schedule: Schedule,
-    /// Weight decay
-    #[arg(long, value_name = "DECAY", default_value = "0", value_parser = values::weight_decay)]
-    weight_decay: String,
-    /// Part of the label that is spread over all classes, from 0 to below 1
-    #[arg(long, value_name = "F", default_value = "0", value_parser = values::below_one)]
-    label_smoothing: f64,
-    /// Scale gradients down to this norm where theirs is larger
-    #[arg(long, value_name = "NORM", value_parser = values::positive)]
-    clip: Option<f64>,
+    #[command(flatten)]
+    learning: Learning,
     /// How many training images fix the scales of the frozen trunk
     #[arg(long, value_name = "N", default_value = "128", value_parser = values::count)]
     calibration_images: usize,
-    /// Seed of everything random: weights, order of images, procedural images
-    #[arg(long, value_name = "N", default_value = "0", value_parser = values::seed)]
-    seed: u64,
     /// Device that trains: auto, gpu, cpu, or part of a name from `trunkline devices`; hashes are those of cpu
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: String,
@@ -89,7 +63,8 @@ impl Pretrain {
         if self.threads > 0 {
             rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global()?;
         }
-        let trunk = Trunk::open(&self.trunk, Wanted { input: Some(self.input), classes: None, seed: self.seed })?;
+        let trunk =
+            Trunk::open(&self.trunk, Wanted { input: Some(self.input), classes: None, seed: self.learning.seed })?;
         let shape = trunk.graph.shape(trunk.graph.input);
         let (data, validation) = self.images([shape.h, shape.w])?;
         let (system, settings) = (library::load_system(SYSTEM)?, self.settings()?);
@@ -110,7 +85,7 @@ impl Pretrain {
     }
 
     fn images(&self, size: [usize; 2]) -> Result<(Dataset, Option<Dataset>), Failure> {
-        Ok(mixture::open(&self.data, &OpenOptions { limit: None, seed: self.seed, size: Some(size) })?)
+        Ok(mixture::open(&self.data, &OpenOptions { limit: None, seed: self.learning.seed, size: Some(size) })?)
     }
 
     fn end(&self, done: &Pretrained, folder: &RunFolder) -> Result<(), Failure> {
@@ -150,34 +125,22 @@ impl Pretrain {
         let mut line = format!("trunkline pretrain --trunk {} --input {}", self.trunk, self.input);
         let mut flag = |name: &str, value: &dyn std::fmt::Display| line += &format!(" --{name} {value}");
         self.data.iter().for_each(|spec| flag("data", spec));
-        flag("epochs", &self.epochs);
-        flag("batch", &self.batch);
-        flag("optimizer", &self.optimizer);
-        flag("lr", &self.lr);
-        flag("schedule", &self.schedule);
-        flag("weight-decay", &self.weight_decay);
-        flag("label-smoothing", &self.label_smoothing);
-        self.clip.iter().for_each(|norm| flag("clip", norm));
+        let learning = self.learning.given(Kind::WholeNetwork).into_iter();
+        learning.for_each(|(name, value)| value.iter().for_each(|value| flag(name, value)));
         flag("calibration-images", &self.calibration_images);
-        flag("seed", &self.seed);
+        flag("seed", &self.learning.seed);
         flag("device", &self.device);
         line
     }
 
     fn settings(&self) -> Result<PretrainSettings, Failure> {
+        let chosen = self.learning.chosen(Kind::WholeNetwork, None)?;
         Ok(PretrainSettings {
-            session: SessionSettings {
-                epochs: self.epochs as u64,
-                batch: self.batch,
-                seed: self.seed,
-                rate: self.lr,
-                schedule: self.schedule.clone(),
-                save_every: None,
-            },
-            optimiser: self.optimizer.parse().map_err(Failure::Usage)?,
-            weight_decay: self.weight_decay.parse().map_err(Failure::Usage)?,
-            label_smoothing: self.label_smoothing as f32,
-            clip: self.clip.map(|norm| norm as f32),
+            session: chosen.session,
+            optimiser: chosen.optimiser,
+            weight_decay: chosen.weight_decay,
+            label_smoothing: chosen.label_smoothing,
+            clip: chosen.clip,
             threads: self.threads,
             device: self.device.clone(),
             calibration_images: self.calibration_images,

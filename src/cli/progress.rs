@@ -5,6 +5,7 @@ use crate::experiment::train::learner::{EpochReport, Observer, Start, StepReport
 use crate::experiment::train::snapshot::EpochMetrics;
 use crate::run::TrainingMemory;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +27,9 @@ enum Form {
 pub struct Told {
     form: Form,
     stop: Arc<AtomicBool>,
-    start: Start,
+    /// Of several tasks the one that is under way, and how each began.
+    task: String,
+    starts: BTreeMap<String, Start>,
     started: Instant,
     /// Of this sitting.
     images: u64,
@@ -39,8 +42,8 @@ impl Told {
             (false, true) => Form::Live(ProgressBar::hidden()),
             (false, false) => Form::Plain(Instant::now()),
         };
-        let start = Start { epochs: 0, steps_per_epoch: 0, images: 0, step: 0 };
-        Self { form, stop, start, started: Instant::now(), images: 0 }
+        let (task, starts) = (String::new(), BTreeMap::new());
+        Self { form, stop, task, starts, started: Instant::now(), images: 0 }
     }
 
     /// Images of this sitting.
@@ -48,7 +51,18 @@ impl Told {
         self.images
     }
 
+    /// How the task that is under way began.
+    fn start(&self) -> Start {
+        self.starts.get(&self.task).copied().unwrap_or(Start { epochs: 0, steps_per_epoch: 0, images: 0, step: 0 })
+    }
+
+    /// A line, with the task that it is about where there are several.
+    fn told(&self, line: &str) -> String {
+        if self.task.is_empty() { line.into() } else { format!("{}: {line}", self.task) }
+    }
+
     fn say(&self, line: &str) {
+        let line = self.told(line);
         match &self.form {
             Form::Live(bar) => bar.println(line),
             Form::Plain(_) => eprintln!("{line}"),
@@ -58,14 +72,15 @@ impl Told {
 
     /// The state after a step, in words.
     fn line(&self, report: &StepReport) -> String {
-        let total = self.start.epochs * self.start.steps_per_epoch;
+        let start = self.start();
+        let total = start.epochs * start.steps_per_epoch;
         let seconds = self.started.elapsed().as_secs_f64().max(1e-9);
-        let done = report.step.saturating_sub(self.start.step).max(1);
+        let done = report.step.saturating_sub(start.step).max(1);
         let left = seconds / done as f64 * total.saturating_sub(report.step) as f64;
         format!(
             "epoch {}/{}  step {}/{total}  loss {:.4}  acc {:.2} %  {:.1} images/s  {} left",
             report.epoch,
-            self.start.epochs,
+            start.epochs,
             report.step,
             report.sums.mean_loss(),
             100.0 * report.sums.accuracy(),
@@ -76,6 +91,12 @@ impl Told {
 }
 
 impl Observer for Told {
+    fn on_task(&mut self, name: &str) {
+        if self.task != name {
+            self.task = name.into();
+        }
+    }
+
     fn on_memory(&mut self, memory: &TrainingMemory) {
         let mb = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
         self.say(&format!(
@@ -93,7 +114,8 @@ impl Observer for Told {
     }
 
     fn on_start(&mut self, start: &Start) {
-        (self.start, self.started, self.images) = (*start, Instant::now(), 0);
+        self.starts.insert(self.task.clone(), *start);
+        (self.started, self.images) = (Instant::now(), 0);
         if start.step > 0 {
             self.say(&format!("resumed after step {}", start.step));
         }
@@ -106,7 +128,7 @@ impl Observer for Told {
 
     fn on_step(&mut self, report: &StepReport) {
         self.images += report.outcome.images;
-        let line = self.line(report);
+        let line = self.told(&self.line(report));
         match &mut self.form {
             Form::Live(bar) => bar.set_message(line),
             Form::Plain(last) if last.elapsed() >= PLAIN_EVERY => {
@@ -118,7 +140,7 @@ impl Observer for Told {
     }
 
     fn on_epoch(&mut self, report: &EpochReport) {
-        self.say(&epoch_line(self.start.epochs, report));
+        self.say(&epoch_line(self.start().epochs, report));
     }
 
     fn should_stop(&mut self) -> bool {

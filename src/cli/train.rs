@@ -1,13 +1,14 @@
 //! `trunkline train`: adapters trained through the frozen trunk, in a folder of their own.
 
 use super::Failure;
+use super::learning::{Kind, Learning};
 use super::progress::{Told, interruption};
 use super::values;
 use crate::data::{self, OpenOptions, Subset};
 use crate::experiment::loading::Loading;
-use crate::experiment::train::run_folder::RunFolder;
-use crate::experiment::train::schedule::Schedule;
-use crate::experiment::train::session::SessionSettings;
+use crate::experiment::train::run_folder::{RunFolder, plain};
+use crate::experiment::train::session::Finished;
+use crate::experiment::train::tasks::{Task, train_tasks};
 use crate::experiment::train::{TrainJob, TrainSettings, learning_device, train};
 use crate::experiment::trunk::{Trunk, Wanted};
 use crate::hw::{System, library};
@@ -30,7 +31,7 @@ pub struct Train {
     #[command(flatten)]
     flags: Flags,
     /// Go on with the run in this folder, under the flags that it was begun with
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["Flags", "out"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["Flags", "Learning", "out"])]
     resume: Option<PathBuf>,
     /// The folder of the run, RUN-2 and so on if it is taken [default: runs/TRUNK-SCHEME-DATA]
     #[arg(long, value_name = "RUN")]
@@ -64,42 +65,24 @@ struct Flags {
     /// What to learn: a data set with labels
     #[arg(long, value_name = "SPEC", default_value = "synth:shapes", long_help = values::data_help())]
     data: String,
-    /// What to measure it on after every epoch [default: of a procedural set, 200 images of another seed]
-    #[arg(long, value_name = "SPEC", long_help = values::data_help())]
-    val: Option<String>,
+    /// Several data sets instead, separated by semicolons: an adapter for each on one trunk, which they share in turns
+    #[arg(long, value_name = "SPEC;SPEC;…", value_delimiter = ';', conflicts_with = "data", long_help = values::tasks_help())]
+    tasks: Vec<String>,
+    /// What to measure it on after every epoch; with --tasks one for each, separated by semicolons, nothing between two for none
+    /// [default: of a procedural set, 200 images of another seed]
+    #[arg(long, value_name = "SPEC[;SPEC…]", value_delimiter = ';', long_help = values::data_help())]
+    val: Vec<String>,
     /// What is drawn for every image in every epoch: none, auto (what is usual for the data set), or a recipe
     #[arg(long, value_name = "RECIPE", default_value = NO_AUGMENTATION, value_parser = values::augmentation, long_help = values::augment_help())]
     augment: String,
     /// Go on without images that do not decode; they are counted and the first are named
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
     skip_bad: bool,
-    /// How often every image is seen
-    #[arg(long, value_name = "N", default_value = "10", value_parser = values::count)]
-    epochs: usize,
-    /// Images of a step; the last step of an epoch takes what is left
-    #[arg(long, value_name = "N", default_value = "32", value_parser = values::count)]
-    batch: usize,
+    #[command(flatten)]
+    learning: Learning,
     /// Images handled at a time; changes speed and memory, never a result (a whole batch where batch norms go by its statistics)
     #[arg(long, value_name = "N", default_value = "8", value_parser = values::count)]
     micro_batch: usize,
-    /// sgd[:momentum=M,nesterov], adam[:beta1=B,beta2=B,epsilon=E] or adamw[:…]
-    #[arg(long, value_name = "OPTIMIZER", default_value = "sgd", value_parser = values::optimiser)]
-    optimizer: String,
-    /// Learning rate that the schedule starts from [default: 0.02 for sgd, 0.001 for others]
-    #[arg(long, value_name = "RATE", value_parser = values::positive)]
-    lr: Option<f64>,
-    /// How the rate changes: constant, step[:at=F+F+…,gamma=G], cosine[:warmup=F]
-    #[arg(long, value_name = "SCHEDULE", default_value_t = Schedule::Constant, long_help = values::schedule_help())]
-    schedule: Schedule,
-    /// Weight decay: D, or D,adapters=D[,sticky] with another one for adapters' weights
-    #[arg(long, value_name = "DECAY", default_value = "0", value_parser = values::weight_decay)]
-    weight_decay: String,
-    /// Part of the label that is spread over all classes, from 0 to below 1
-    #[arg(long, value_name = "F", default_value = "0", value_parser = values::below_one)]
-    label_smoothing: f64,
-    /// Scale gradients down to this norm where theirs is larger
-    #[arg(long, value_name = "NORM", value_parser = values::positive)]
-    clip: Option<f64>,
     /// Form of errors in the trunk and on the bus: f32, int16, int12, int8
     #[arg(long, value_name = "FORM", default_value = "int16")]
     grad: GradFormat,
@@ -130,9 +113,6 @@ struct Flags {
     /// Also save after every so many steps, not only after every epoch
     #[arg(long, value_name = "STEPS", value_parser = values::count)]
     save_every: Option<usize>,
-    /// Seed of everything random: fresh adapters and heads, order of images, zoo weights, procedural images
-    #[arg(long, value_name = "N", default_value = "0", value_parser = values::seed)]
-    seed: u64,
 }
 
 /// How bits of errors are dropped.
@@ -184,29 +164,41 @@ impl Train {
             let system = library::load_system(&self.flags.system)?;
             // What fails quickly goes before there is a folder.
             learning_device(&self.flags.device)?;
-            let job = self.flags.job(&system)?;
-            let name = format!("{}-{}-{}", self.flags.trunk, self.flags.scheme, self.flags.data);
+            let tasks = self.flags.tasks(&system)?;
+            let name = format!("{}-{}-{}", self.flags.trunk, self.flags.scheme, self.flags.specs().join("+"));
             let folder = RunFolder::create(self.out.as_deref(), &name, &self.flags.stored())?;
-            return self.train(&self.flags, job, &folder);
+            return self.train(&self.flags, tasks, &folder);
         };
         let (folder, stored) = RunFolder::reopen(run)?;
         let refused = |why| Failure::Failed(format!("{}: {why}", run.join("args.json").display()));
         let flags = Flags::from_stored(&stored).map_err(refused)?;
         let system = library::load_system(&flags.system)?;
-        let job = flags.job(&system)?;
-        self.train(&flags, job, &folder)
+        let tasks = flags.tasks(&system)?;
+        self.train(&flags, tasks, &folder)
     }
 
-    fn train(&self, flags: &Flags, job: TrainJob, folder: &RunFolder) -> Result<(), Failure> {
+    fn train(&self, flags: &Flags, mut tasks: Vec<Task>, folder: &RunFolder) -> Result<(), Failure> {
         let settings = flags.settings(self.threads)?;
         let mut told = Told::new(self.quiet, interruption());
         let started = Instant::now();
-        let report = train(job, &settings, folder, &mut told)?;
+        let (mut sections, mut json, stopped_after, loadings);
+        if flags.tasks.is_empty() {
+            let report = train(tasks.swap_remove(0).job, &settings, folder, &mut told)?;
+            let Finished { stopped, progress } = report.finished;
+            stopped_after = stopped.then_some(progress.step);
+            (sections, json) = (report::training::step(&report.step), serde_json::to_value(&report.step)?);
+            loadings = vec![(String::new(), report.loading)];
+        } else {
+            let report = train_tasks(&tasks, &settings, folder, &mut told)?;
+            stopped_after = report.stopped.then(|| report.tasks.iter().map(|t| t.steps).sum());
+            (sections, json) = (report::tasks::sections(&report), serde_json::to_value(&report)?);
+            loadings = report.tasks.into_iter().map(|task| (task.name, task.loading)).collect();
+        }
         let images = told.images();
         drop(told);
-        let mut sections = report::training::step(&report.step);
-        let mut json = serde_json::to_value(&report.step)?;
-        self.tell_loading(&report.loading, &mut sections, &mut json)?;
+        for (of, loading) in &loadings {
+            self.tell_loading(of, loading, &mut sections, &mut json)?;
+        }
         if self.measured {
             // Of this sitting, validation included.
             let wall_s = started.elapsed().as_secs_f64();
@@ -219,8 +211,7 @@ impl Train {
         folder.write("report.json", json.as_bytes())?;
         folder.write("report.md", report::render::markdown(&sections).as_bytes())?;
         let run = folder.path().display();
-        if report.finished.stopped {
-            let step = report.finished.progress.step;
+        if let Some(step) = stopped_after {
             eprintln!("stopped after step {step}; go on with `trunkline train --resume {run}`");
         } else if !self.quiet {
             eprintln!("the run is in {run}");
@@ -229,22 +220,32 @@ impl Train {
     }
 
     /// Images that were passed over, and how long the trunk waited for the others.
-    fn tell_loading(&self, loading: &Loading, sections: &mut [Section], json: &mut Value) -> Result<(), Failure> {
+    /// Of several tasks each has a place under its name.
+    fn tell_loading(
+        &self,
+        task: &str,
+        loading: &Loading,
+        sections: &mut [Section],
+        json: &mut Value,
+    ) -> Result<(), Failure> {
+        let several = !task.is_empty();
+        let json = if several { &mut json["loading"][task] } else { json };
+        let label = if several { format!("{task}: ") } else { String::new() };
         let mut told = vec![];
         for (of, broken) in [("data", &loading.broken), ("val", &loading.broken_validation)] {
             if !broken.is_empty() {
                 json["broken"][of] = serde_json::to_value(broken)?;
-                told.extend(report::loading::broken(broken).into_iter().map(|line| format!("{of}: {line}")));
+                told.extend(report::loading::broken(broken).into_iter().map(|line| format!("{label}{of}: {line}")));
             }
         }
         let waiting = &loading.waiting;
         if self.measured {
             json["measured_loading"] = serde_json::to_value(waiting)?;
-            told.push(report::loading::waiting(waiting));
+            told.push(format!("{label}{}", report::loading::waiting(waiting)));
         }
         told.iter().for_each(|line| eprintln!("{line}"));
         if let (Some(note), false) = (waiting.note(), self.quiet || self.measured) {
-            eprintln!("{note}");
+            eprintln!("{label}{note}");
         }
         let Some(first) = sections.first_mut() else { return Ok(()) };
         told.into_iter().for_each(|line| first.note(line));
@@ -262,24 +263,21 @@ impl Flags {
         fn word<T: serde::Serialize>(value: &T) -> Option<String> {
             serde_json::to_value(value).ok().and_then(|v| v.as_str().map(String::from))
         }
-        let all = [
+        let several = !self.tasks.is_empty();
+        let mut all = vec![
             ("trunk", Some(self.trunk.clone())),
             ("scheme", Some(self.scheme.to_string())),
             ("sites", text(&self.sites)),
             ("batch-norm", self.batch_norm.as_ref().and_then(word)),
-            ("data", Some(self.data.clone())),
-            ("val", self.val.clone()),
+            ("data", (!several).then(|| self.data.clone())),
+            ("tasks", several.then(|| self.tasks.join(";"))),
+            ("val", (!self.val.is_empty()).then(|| self.val.join(";"))),
             ("augment", (self.augment != NO_AUGMENTATION).then(|| self.augment.clone())),
             ("skip-bad", self.skip_bad.then(|| "true".into())),
-            ("epochs", Some(self.epochs.to_string())),
-            ("batch", Some(self.batch.to_string())),
+        ];
+        all.extend(self.learning.given(Kind::Adapters));
+        all.extend([
             ("micro-batch", Some(self.micro_batch.to_string())),
-            ("optimizer", Some(self.optimizer.clone())),
-            ("lr", Some(self.rate().to_string())),
-            ("schedule", Some(self.schedule.to_string())),
-            ("weight-decay", Some(self.weight_decay.clone())),
-            ("label-smoothing", Some(self.label_smoothing.to_string())),
-            ("clip", text(&self.clip)),
             ("grad", word(&self.grad)),
             ("grad-rounding", word(&self.grad_rounding)),
             ("grad-exponent", word(&self.grad_exponent)),
@@ -290,8 +288,8 @@ impl Flags {
             ("profile", text(&self.profile)),
             ("input", text(&self.input)),
             ("save-every", text(&self.save_every)),
-            ("seed", Some(self.seed.to_string())),
-        ];
+            ("seed", Some(self.learning.seed.to_string())),
+        ]);
         all.into_iter().filter_map(|(flag, value)| Some((flag, value?))).collect()
     }
 
@@ -318,27 +316,17 @@ impl Flags {
         given.fold("trunkline train".into(), |line, (flag, value)| format!("{line} --{flag} {value}"))
     }
 
-    fn rate(&self) -> f64 {
-        self.lr.unwrap_or(if self.optimizer.starts_with("sgd") { 0.02 } else { 0.001 })
-    }
-
     fn settings(&self, threads: usize) -> Result<TrainSettings, Failure> {
+        let chosen = self.learning.chosen(Kind::Adapters, self.save_every)?;
         Ok(TrainSettings {
-            session: SessionSettings {
-                epochs: self.epochs as u64,
-                batch: self.batch,
-                seed: self.seed,
-                rate: self.rate(),
-                schedule: self.schedule.clone(),
-                save_every: self.save_every.map(|n| n as u64),
-            },
-            optimiser: self.optimizer.parse().map_err(Failure::Usage)?,
-            weight_decay: self.weight_decay.parse().map_err(Failure::Usage)?,
-            label_smoothing: self.label_smoothing as f32,
-            clip: self.clip.map(|norm| norm as f32),
+            session: chosen.session,
+            optimiser: chosen.optimiser,
+            weight_decay: chosen.weight_decay,
+            label_smoothing: chosen.label_smoothing,
+            clip: chosen.clip,
             errors: ErrorFormat {
                 format: self.grad,
-                rule: self.grad_rounding.rule(self.seed),
+                rule: self.grad_rounding.rule(self.learning.seed),
                 exponent: self.grad_exponent,
             },
             tap_in_bits: self.tap_bits,
@@ -348,43 +336,69 @@ impl Flags {
         })
     }
 
-    fn job<'a>(&self, system: &'a System) -> Result<TrainJob<'a>, Failure> {
+    /// What is to be learnt.
+    fn specs(&self) -> &[String] {
+        if self.tasks.is_empty() { std::slice::from_ref(&self.data) } else { &self.tasks }
+    }
+
+    /// A task for each data set, named after it.
+    fn tasks<'a>(&self, system: &'a System) -> Result<Vec<Task<'a>>, Failure> {
+        let (specs, seed) = (self.specs(), self.learning.seed);
+        if !self.val.is_empty() && self.val.len() != specs.len() {
+            let (has, wants) = (self.val.len(), specs.len());
+            return Err(Failure::Usage(format!("--val: {has} data sets for {wants} to learn; separate them with ';'")));
+        }
         // The trunk's input size decides how images come; their classes decide its head.
-        let bare = Trunk::open(&self.trunk, Wanted { input: self.input, classes: None, seed: self.seed })?;
+        let bare = Trunk::open(&self.trunk, Wanted { input: self.input, classes: None, seed })?;
         let shape = bare.graph.shape(bare.graph.input);
-        let mut data = self.labelled(&self.data, None, self.seed, [shape.h, shape.w])?;
-        data.augmentation = values::recipe(&self.augment, data.augmentation);
-        let mut validation = self.validation([shape.h, shape.w])?;
-        // Measured as it is learnt, but for what is drawn.
-        validation.iter_mut().for_each(|set| set.augmentation = data.augmentation.evaluation());
-        // A task of its own: whatever the trunk's classifier knew is not asked for.
-        let trunk = bare.with_fresh_head(data.classes.len(), self.seed)?;
+        let (mut tasks, mut shared): (Vec<Task>, Option<Trunk>) = (vec![], None);
+        for (i, spec) in specs.iter().enumerate() {
+            let mut data = self.labelled(spec, None, seed, [shape.h, shape.w])?;
+            data.augmentation = values::recipe(&self.augment, data.augmentation);
+            let mut validation = self.validation(spec, self.val.get(i), [shape.h, shape.w])?;
+            // Measured as it is learnt, but for what is drawn.
+            validation.iter_mut().for_each(|set| set.augmentation = data.augmentation.evaluation());
+            // A task of its own: whatever the trunk's classifier knew is not asked for.
+            let trunk = shared.clone().unwrap_or_else(|| bare.clone()).with_fresh_head(data.classes.len(), seed)?;
+            // The first task's images fix the scales, and then they are the trunk's.
+            let trunk = if i == 0 { self.calibrated(trunk)? } else { trunk };
+            shared.get_or_insert_with(|| trunk.clone());
+            let request = scheme::Request {
+                scheme: self.scheme.clone(),
+                sites: self.sites.clone(),
+                batch_norm: self.batch_norm,
+                seed,
+            };
+            let job = TrainJob { trunk, request, data, validation, system, command: self.command() };
+            let taken = |name: &String| tasks.iter().any(|task| task.name == *name);
+            let names = std::iter::once(plain(spec)).chain((2..).map(|n| format!("{}-{n}", plain(spec))));
+            let name = names.into_iter().find(|name| !taken(name)).unwrap_or_default();
+            tasks.push(Task { name, job });
+        }
+        Ok(tasks)
+    }
+
+    /// The trunk under the arithmetic that is asked for, with scales.
+    fn calibrated(&self, trunk: Trunk) -> Result<Trunk, Failure> {
         let mut trunk = trunk.with_profile(self.profile.clone())?;
         if let (Some(how), true) = (self.calibration, trunk.is_calibrated()) {
             return Err(Failure::Usage(format!("--calibration {how}: '{}' comes with its own scales", self.trunk)));
         }
         trunk.calibration = self.calibration.unwrap_or_default();
         if !trunk.is_calibrated() {
-            trunk.calibrate_over(&self.data, CALIBRATION_IMAGES, self.seed)?;
+            trunk.calibrate_over(&self.specs()[0], CALIBRATION_IMAGES, self.learning.seed)?;
         }
-        let request = scheme::Request {
-            scheme: self.scheme.clone(),
-            sites: self.sites.clone(),
-            batch_norm: self.batch_norm,
-            seed: self.seed,
-        };
-        Ok(TrainJob { trunk, request, data, validation, system, command: self.command() })
+        Ok(trunk)
     }
 
-    fn validation(&self, size: [usize; 2]) -> Result<Option<Subset>, Failure> {
-        let (spec, limit, seed) = match &self.val {
-            Some(spec) => (spec, None, self.seed),
+    fn validation(&self, data: &str, val: Option<&String>, size: [usize; 2]) -> Result<Option<Subset>, Failure> {
+        let seed = self.learning.seed;
+        let (spec, limit, seed) = match val {
+            Some(spec) if spec.is_empty() => return Ok(None),
+            Some(spec) => (spec.as_str(), None, seed),
             // A spec that has a seed would give the training images again.
-            None if self.data.starts_with("synth:")
-                && !self.data.contains("seed=")
-                && !self.data.contains("count=") =>
-            {
-                (&self.data, Some(SYNTHETIC_VALIDATION), self.seed.wrapping_add(1))
+            None if data.starts_with("synth:") && !data.contains("seed=") && !data.contains("count=") => {
+                (data, Some(SYNTHETIC_VALIDATION), seed.wrapping_add(1))
             }
             None => return Ok(None),
         };
@@ -411,7 +425,7 @@ mod tests {
 
     #[test]
     fn what_is_stored_comes_back() {
-        let lines: [&[&str]; 2] = [
+        let lines: [&[&str]; 3] = [
             &[],
             &[
                 "--trunk=resnet8",
@@ -431,6 +445,7 @@ mod tests {
                 "--save-every=7",
                 "--seed=18446744073709551615",
             ],
+            &["--tasks=synth:shapes:count=9,noise=0.1;synth:hues", "--val=synth:shapes;"],
         ];
         for line in lines {
             let flags = flags(line);
@@ -438,7 +453,10 @@ mod tests {
             assert_eq!(back.given(), flags.given());
             assert!(line.iter().all(|flag| flags.given().iter().any(|(f, v)| format!("--{f}={v}") == **flag)));
         }
-        assert_eq!((flags(&[]).rate(), flags(&["--optimizer=adamw"]).rate()), (0.02, 0.001));
+        assert_eq!(
+            (flags(&[]).learning.rate(Kind::Adapters), flags(&["--optimizer=adamw"]).learning.rate(Kind::Adapters)),
+            (0.02, 0.001)
+        );
     }
 
     #[test]

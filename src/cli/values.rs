@@ -175,6 +175,14 @@ pub fn data_help() -> String {
     listed("What to look at; repeat for several tasks, which run one after another", sources)
 }
 
+pub fn tasks_help() -> String {
+    let first = "Several data sets to learn instead of one, separated by semicolons (their specs have commas): each gets \
+                 an adapter, a head and checkpoints of its own in RUN/tasks/NAME. They take turns on one trunk, a step \
+                 each; the first one's images fix the scales of a float trunk";
+    let sources = data::SOURCES.iter().map(|s| (format!("{}:{}", s.kind, s.argument), s.about.to_string()));
+    listed(first, sources)
+}
+
 pub fn calibrate_help() -> String {
     let sources = data::SOURCES.iter().map(|s| (format!("{}:{}", s.kind, s.argument), s.about.to_string()));
     let random = (RANDOM.to_string(), "pixels without meaning".to_string());

@@ -1,18 +1,13 @@
 //! How an adapter does on data: the trunk that it belongs to, its values put back, every image once.
 
-use super::loading::in_order;
-use super::run::{ExperimentError, SLOTS};
+use super::adapters::{Adapters, Speed};
+use super::run::ExperimentError;
 use super::train::adapter_file::{Adapter, AdapterError};
-use super::train::chip::{evaluate, states_of, with_values};
-use super::train::prepared;
 use super::train::snapshot::Evaluation;
 use super::trunk::Trunk;
 use crate::data::{Broken, Subset};
 use crate::device;
 use crate::hw::System;
-use crate::model::hex;
-use crate::run::{self, Prepared, load_registers, logits};
-use crate::scheme::{Request, SchemeSpec};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -24,6 +19,12 @@ pub enum EvalError {
     Adapter(#[from] AdapterError),
     #[error("adapter_config.json: {why}")]
     Config { why: String },
+    #[error("adapter '{name}' is {has}; those beside it are {wants}: they cannot share a prepared trunk")]
+    OtherKind { name: String, has: String, wants: String },
+    #[error("no adapter '{name}' is loaded; there are: {known}")]
+    NoAdapter { name: String, known: String },
+    #[error("no adapter is set")]
+    NoneSet,
 }
 
 /// An adapter, the trunk and the images.
@@ -60,35 +61,14 @@ pub struct EvalReport {
 
 /// Evaluates an adapter.
 pub fn eval(job: EvalJob, settings: &EvalSettings) -> Result<EvalReport, EvalError> {
-    let config = &job.adapter.config;
-    let request = Request {
-        scheme: SchemeSpec(config.scheme.clone()),
-        sites: config.sites.as_deref().map(str::parse).transpose().map_err(|why| EvalError::Config { why })?,
-        batch_norm: Some(config.batch_norm.parse().map_err(|why| EvalError::Config { why })?),
-        seed: config.training.seed,
-    };
-    let (placed, mut trunk, taps) = prepared(&job.trunk, &request, job.system, config.tap_in_bits)?;
-    let trunk_sha256 = hex(&trunk.checksum());
-    job.adapter.check_trunk(&trunk_sha256, &job.trunk.profile.to_string(), settings.force)?;
-    let values: Vec<_> = job.adapter.values.values().cloned().collect();
-    let states = states_of(&placed.graph, &values, &[])?;
-    let placed = with_values(&placed, &logits(&placed.graph), &states);
-    load_registers(&placed, &mut trunk).map_err(ExperimentError::from)?;
+    let mut adapters = Adapters::new(job.trunk, job.system);
+    adapters.load("eval", &job.adapter, settings.force)?;
+    adapters.set("eval")?;
     let mut device = device::open(&settings.device).map_err(ExperimentError::from)?;
-    let run_settings = run::Settings {
-        images: job.data.len(),
-        micro_batch: settings.micro_batch,
-        slots: SLOTS,
-        threads: settings.threads,
-        record: false,
-    };
-    let prepared = Prepared { placed: &placed, trunk: &trunk, taps: &taps };
-    let how = job.trunk.preprocess;
-    let shape = placed.graph.shape(placed.graph.input);
-    let loader = in_order(&job.data, shape, settings.micro_batch, settings.threads).map_err(ExperimentError::from)?;
-    let found = evaluate(&prepared, &loader, how, device.as_mut(), &run_settings);
-    let (evaluation, broken) = found.map_err(ExperimentError::from)?;
+    let how = Speed { micro_batch: settings.micro_batch, threads: settings.threads };
+    let (evaluation, broken) = adapters.evaluate(&job.data, device.as_mut(), how)?;
     let adapter = job.adapter.folder.display().to_string();
     let Evaluation { loss, accuracy, images } = evaluation;
+    let trunk_sha256 = adapters.trunk_sha256().to_string();
     Ok(EvalReport { data: job.data.name.clone(), adapter, trunk_sha256, images, loss, accuracy, broken })
 }

@@ -3,6 +3,7 @@
 //! It prints nothing and knows no command line.
 
 pub mod account;
+pub mod adapters;
 pub mod calibrate;
 pub mod decathlon;
 pub mod eval;

@@ -5,7 +5,7 @@
 //! every reader is a stride-2 1×1 convolution, that is a quarter of the map.
 
 use super::{EdgeId, Graph, NodeId};
-use crate::op::Reads;
+use crate::op::{Op, Reads};
 use crate::tensor::Shape;
 use crate::units::{Direction, HardwareDomain};
 
@@ -29,6 +29,18 @@ impl Graph {
         self.edge(edge).producer.map_or(HardwareDomain::Trunk, |p| self.node(p).domain)
     }
 
+    /// The positions that a node reads: a dropout those that are read of what it leaves.
+    fn reads(&self, id: NodeId) -> Reads {
+        let node = self.node(id);
+        if !matches!(node.op, Op::Dropout(_)) {
+            return node.op.reads();
+        }
+        match self.consumers(node.output).into_iter().map(|n| self.reads(n)).fold(None, coarsest) {
+            None | Some((1, 1)) => Reads::All,
+            Some((h, w)) => Reads::Strided { h, w },
+        }
+    }
+
     /// All crossings of the graph, in edge order.
     pub fn crossings(&self) -> Vec<Crossing> {
         let mut readers: Vec<Vec<NodeId>> = vec![Vec::new(); self.edges.len()];
@@ -47,7 +59,7 @@ impl Graph {
             };
             // The trunk has a place for a whole map; only what leaves it is thinned out.
             let grid = match direction {
-                Direction::TapOut => consumers.iter().map(|&n| self.node(n).op.reads()).fold(None, coarsest),
+                Direction::TapOut => consumers.iter().map(|&n| self.reads(n)).fold(None, coarsest),
                 Direction::TapIn => None,
             };
             let grid = grid.unwrap_or((1, 1));
@@ -76,7 +88,7 @@ fn gcd(a: usize, b: usize) -> usize {
 mod tests {
     use super::*;
     use crate::graph::{ParamKind, ParamValue};
-    use crate::op::{Conv2d, Op};
+    use crate::op::Conv2d;
 
     /// A trunk map read by 1×1 adapters of the given strides.
     fn tapped(strides: &[usize]) -> Graph {

@@ -38,6 +38,9 @@ pub struct Key {
 }
 
 impl Params {
+    /// Where `step` is among the words.
+    pub(super) const STEP: usize = 7;
+
     /// Drops elements with `probability`, at least 0 and below 1.
     pub fn elements(batch: u32, elements: usize, probability: f64, key: Key) -> Self {
         assert!((0.0..1.0).contains(&probability), "a probability of dropping of {probability}");

@@ -128,6 +128,14 @@ impl KernelCall {
         self
     }
 
+    /// The same call in another step: what is left out at random changes with it.
+    pub fn at_step(mut self, step: u32) -> Self {
+        if self.kernel == Kernel::Dropout {
+            self.params[dropout::Params::STEP] = step;
+        }
+        self
+    }
+
     /// Multiply-accumulates that the call does, from its own parameters; a gradient's are its forward kernel's.
     pub fn macs(&self) -> u64 {
         match self.kernel {

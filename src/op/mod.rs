@@ -16,6 +16,7 @@ pub mod concat;
 pub mod conv2d;
 pub mod conv2d_grad;
 mod counts;
+pub mod dropout;
 mod gate;
 pub mod hard_swish;
 pub mod linear;
@@ -36,6 +37,7 @@ pub use activation::Activation;
 pub use batch_norm::BatchNorm;
 pub use conv2d::Conv2d;
 pub use counts::Counts;
+pub use dropout::Dropout;
 pub use linear::Linear;
 pub use output::{Output, Registers};
 pub use pad::Pad;
@@ -79,6 +81,8 @@ pub enum Op {
     Softmax(Softmax),
     /// Mean and maximum over channels: h×w×c to h×w×2, order [mean, max].
     ChannelPool,
+    /// Elements or channels left out at random while something learns, an identity otherwise.
+    Dropout(Dropout),
     /// A map under new quantisation parameters (an identity on real values).
     Requantise,
 }
@@ -112,6 +116,7 @@ impl Op {
             Op::Upsample(_) => "upsample",
             Op::Softmax(_) => "softmax",
             Op::ChannelPool => "channel-pool",
+            Op::Dropout(_) => "dropout",
             Op::Requantise => "requantise",
         }
     }
@@ -122,7 +127,7 @@ impl Op {
             Op::Conv2d(o) => o.output_shape(only(inputs)?),
             Op::Linear(o) => o.output_shape(only(inputs)?),
             Op::BatchNorm(o) => o.output_shape(only(inputs)?),
-            Op::Activation(_) | Op::Requantise => only(inputs),
+            Op::Activation(_) | Op::Dropout(_) | Op::Requantise => only(inputs),
             Op::Softmax(_) => only(inputs),
             Op::Add => add::output_shape(inputs),
             Op::Mul => mul::output_shape(inputs),

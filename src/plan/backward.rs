@@ -46,8 +46,8 @@ pub fn taps(placed: &Placed, gradients: &Gradients, format: GradFormat) -> Vec<T
     taps
 }
 
-/// Two sums per channel of the loadable batch norms leave the trunk, two registers per channel
-/// come back.
+/// Two sums per channel of the loadable batch norms leave the trunk, two more where it measures their
+/// statistics; two registers per channel come back.
 fn registers(placed: &Placed, gradients: &Gradients) -> Vec<Tap> {
     if !placed.batch_norm.loads_registers() {
         return vec![];
@@ -56,6 +56,7 @@ fn registers(placed: &Placed, gradients: &Gradients) -> Vec<Tap> {
     if channels == 0 {
         return vec![];
     }
+    let n = channels as u64;
     let tap = |name: &str, direction, bits, bytes| Tap {
         name: name.into(),
         direction,
@@ -66,17 +67,22 @@ fn registers(placed: &Placed, gradients: &Gradients) -> Vec<Tap> {
         bytes,
         crossing: None,
     };
-    let n = channels as u64;
-    vec![
-        tap("batch-norm-gradients", Direction::TapOut, 32, 8 * n),
-        // On average: a multiplier is a mantissa of 32 and a shift of 8 bits, a bias has 32.
-        tap(
-            "batch-norm-registers",
-            Direction::TapIn,
-            4 * Registers::CHANNEL_BYTES as u32,
-            n * Registers::CHANNEL_BYTES,
-        ),
-    ]
+    let mut taps = vec![tap("batch-norm-gradients", Direction::TapOut, 32, 8 * n)];
+    if placed.batch_norm.measures_statistics() {
+        taps.push(tap("batch-norm-sums", Direction::TapOut, 64, 16 * n));
+    }
+    // On average: a multiplier is a mantissa of 32 and a shift of 8 bits, a bias has 32.
+    let bits = 4 * Registers::CHANNEL_BYTES as u32;
+    taps.push(tap("batch-norm-registers", Direction::TapIn, bits, n * Registers::CHANNEL_BYTES));
+    taps
+}
+
+/// The trunk's batch norms whose statistics a step measures, in the graph's order.
+pub fn measured(placed: &Placed, gradients: &Gradients) -> Vec<NodeId> {
+    let measures = placed.batch_norm.measures_statistics();
+    let mut found: Vec<NodeId> = loadable(&placed.graph, gradients).map(|(id, _)| id).filter(|_| measures).collect();
+    found.sort_unstable();
+    found
 }
 
 /// The trunk's batch norms that a step updates, with their channels.

@@ -88,6 +88,14 @@ pub fn kept(graph: &Graph, gradients: &Gradients, maps: MapsAs) -> Result<Vec<Ke
     Ok(keeping.found.into_iter().map(named).collect())
 }
 
+/// The map that a map was before dropouts, whose choices are made again instead of being kept.
+pub fn before_dropout(graph: &Graph, edge: EdgeId) -> EdgeId {
+    match graph.edge(edge).producer.map(|n| graph.node(n)) {
+        Some(node) if matches!(node.op, Op::Dropout(_)) => before_dropout(graph, node.inputs[0]),
+        _ => edge,
+    }
+}
+
 type Key = (EdgeId, HardwareDomain, Form);
 
 struct Keeping<'a> {
@@ -102,6 +110,7 @@ struct Keeping<'a> {
 impl Keeping<'_> {
     /// Keeps the values of a map, on the positions of `grid`.
     fn values(&mut self, edge: EdgeId, side: HardwareDomain, grid: (usize, usize)) {
+        let edge = before_dropout(self.graph, edge);
         let grids = self.read.entry((edge, side)).or_default();
         grids.insert(grid);
         // Two grids that are not the same are kept as the whole map.

@@ -11,6 +11,7 @@ pub mod params;
 pub mod prepared;
 pub mod program;
 pub mod schedule;
+pub mod switch;
 pub mod tally;
 pub mod tap;
 pub mod timeline;

@@ -48,6 +48,8 @@ struct Builder<'a> {
     graph: &'a Graph,
     fusion: Fusion,
     prepared: Prepared,
+    /// Whether what only a training does is done.
+    learns: bool,
     /// The tasks that make an edge, on each side of the bus: several where it is made of their results
     /// in passing.
     made: BTreeMap<(EdgeId, HardwareDomain), Vec<usize>>,
@@ -56,13 +58,13 @@ struct Builder<'a> {
 impl Prepared {
     /// The forward pass of a placed graph with its taps.
     pub fn forward(graph: &Graph, taps: &[Tap]) -> Result<Self, GraphError> {
-        Ok(Builder::forward(graph, taps)?.finish())
+        Ok(Builder::forward(graph, taps, false)?.finish())
     }
 
     /// A training step: forward and backward of a micro-batch, and the update that ends the step.
     /// `backward` are the taps that the gradients need.
     pub fn step(graph: &Graph, taps: &[Tap], gradients: &Gradients, backward: &[Tap]) -> Result<Self, GraphError> {
-        let mut b = Builder::forward(graph, taps)?;
+        let mut b = Builder::forward(graph, taps, true)?;
         b.backward(gradients, backward);
         b.update(gradients, backward);
         Ok(b.finish())
@@ -70,9 +72,9 @@ impl Prepared {
 }
 
 impl<'a> Builder<'a> {
-    fn forward(graph: &'a Graph, taps: &[Tap]) -> Result<Self, GraphError> {
+    fn forward(graph: &'a Graph, taps: &[Tap], learns: bool) -> Result<Self, GraphError> {
         let fusion = Fusion::of(graph)?;
-        let mut b = Builder { graph, fusion, prepared: Prepared::default(), made: BTreeMap::new() };
+        let mut b = Builder { graph, fusion, prepared: Prepared::default(), learns, made: BTreeMap::new() };
         let forward: Vec<&Tap> = taps.iter().filter(|t| t.phase == Phase::Forward).collect();
         b.tap_of(graph.input, &forward);
         for id in graph.order()? {
@@ -124,7 +126,11 @@ impl<'a> Builder<'a> {
     fn adapter_node(&mut self, id: NodeId) {
         let after = self.after(id, HardwareDomain::Adapter);
         let node = self.graph.node(id);
-        let moves_nothing = matches!(node.op, Op::Reshape(_) | Op::Requantise);
+        let moves_nothing = match node.op {
+            Op::Reshape(_) | Op::Requantise => true,
+            Op::Dropout(_) => !self.learns,
+            _ => false,
+        };
         let made = if moves_nothing {
             after
         } else {

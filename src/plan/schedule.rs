@@ -339,6 +339,11 @@ impl Costing {
 }
 
 impl Costed {
+    /// How long its jobs take, once and alone.
+    pub fn alone_ps(&self) -> u64 {
+        Timeline::new(&self.jobs, &self.resources).run(1, 1, false).makespan_ps()
+    }
+
     /// One image alone, and the steady rate with some in flight.
     pub fn time(self) -> Timed {
         let line = Timeline::new(&self.jobs, &self.resources);

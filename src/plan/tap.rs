@@ -83,7 +83,7 @@ fn forward(graph: &Graph, fusion: &Fusion, crossing: Crossing, precision: TapPre
 
 /// The trunk's loadable registers: a multiplier and a bias per channel of every batch norm that
 /// stays in the trunk.
-fn registers(placed: &Placed) -> Option<Tap> {
+pub(super) fn registers(placed: &Placed) -> Option<Tap> {
     if !placed.batch_norm.loads_registers() {
         return None;
     }

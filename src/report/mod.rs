@@ -7,6 +7,7 @@ pub mod render;
 pub mod run;
 pub mod silicon;
 pub mod sweep;
+pub mod tasks;
 pub mod trace;
 pub mod training;
 pub mod validation;

@@ -121,7 +121,8 @@ impl<'a> AdapterSide<'a> {
         let batch = self.batches[micro] as u32;
         let call = call.clone();
         let call = if self.programs[micro].batch == batch { call } else { call.with_batch(batch) };
-        if micro == 0 { call.starting() } else { call }
+        let call = if micro == 0 { call.starting() } else { call };
+        self.lesson.iter().fold(call, |call, lesson| call.at_step(lesson.step))
     }
 
     fn run(&mut self, micro: usize, calls: &[KernelCall]) -> Result<(), RunError> {
@@ -147,6 +148,10 @@ impl Side for AdapterSide<'_> {
         if let (Some(lesson), Some(learning)) = (&self.lesson, self.learned(micro)) {
             let labels = &lesson.labels[self.first(micro)..][..self.batches[micro]];
             self.device.write(micro % self.slots, learning.labels, labels)?;
+            if let Some(images) = learning.images {
+                let indices = &lesson.images[self.first(micro)..][..self.batches[micro]];
+                self.device.write(micro % self.slots, images, indices)?;
+            }
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 mod adapter_side;
 mod bus;
 mod lesson;
+mod registers;
 mod training;
 mod trunk_side;
 mod trunk_training;
@@ -22,9 +23,10 @@ use crate::trunk::TrunkProgram;
 use crate::units::Phase;
 use adapter_side::AdapterSide;
 pub use adapter_side::Sent;
+pub use registers::load_registers;
 use std::collections::HashMap;
 use thiserror::Error;
-pub use training::{State, StepOutcome, TrainSettings, Trainer, TrainingMemory, load_registers, logits};
+pub use training::{State, StepOutcome, TrainSettings, Trainer, TrainingMemory, logits};
 pub use trunk_side::Source;
 use trunk_side::TrunkSide;
 
@@ -49,6 +51,8 @@ pub enum RunError {
     NothingTrains { scheme: String },
     #[error("the trunk's codes changed during the run: the trunk must be frozen")]
     TrunkChanged,
+    #[error("the task belongs to another trunk, or to another calibration of it")]
+    OtherTrunk,
     #[error("the {side} kept {held_b} bytes for the backward pass, the plan has {planned_b}")]
     HeldNotAsPlanned { side: &'static str, planned_b: u64, held_b: u64 },
     #[error("the run did not do what its plan predicts: {}", .0.iter().map(describe).collect::<Vec<_>>().join("; "))]

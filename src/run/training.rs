@@ -9,13 +9,12 @@ use super::adapter_side::AdapterSide;
 use super::lesson::Lesson;
 use super::trunk_side::{Source, TrunkSide};
 use super::trunk_training::TrunkTraining;
-use super::{Prepared, RunError, bounds, bus, fitting_micro_batch, tap_ins, thread_pool};
+use super::{Prepared, RunError, bounds, bus, fitting_micro_batch, registers, tap_ins, thread_pool};
 use crate::device::Device;
 use crate::graph::gradient::Gradients;
 use crate::graph::{Graph, NodeId, ParamId};
 use crate::kernel::BufferId;
-use crate::ledger::{Event, Ledger, Place};
-use crate::op::Registers;
+use crate::ledger::Ledger;
 use crate::plan::backward;
 use crate::plan::kept::{Kept, MapsAs, kept};
 use crate::plan::program::{
@@ -24,12 +23,16 @@ use crate::plan::program::{
 use crate::plan::tally::tally;
 use crate::plan::tap::Tap;
 use crate::quant::error_code::GradFormat;
-use crate::scheme::{BatchNormMode, Placed};
+use crate::scheme::BatchNormMode;
 use crate::trunk::backward::{BackwardProgram, ErrorFormat, Exponents};
 use crate::trunk::fast::Kernels;
-use crate::trunk::{NormValues, TrunkProgram};
+use crate::trunk::{Moments, TrunkProgram};
 use crate::units::{Direction, HardwareDomain, Phase};
 use std::collections::{BTreeMap, HashMap};
+
+mod state;
+
+pub use state::State;
 
 /// What stays the same over all steps.
 #[derive(Clone, Debug)]
@@ -88,6 +91,8 @@ pub struct Trainer<'a> {
     taps: Vec<Tap>,
     /// What crosses once per step.
     updates: Vec<Tap>,
+    /// The trunk's batch norms whose statistics it measures.
+    measured: Vec<NodeId>,
     device: Box<dyn Device>,
     settings: TrainSettings,
     micro_batch: usize,
@@ -99,18 +104,8 @@ pub struct Trainer<'a> {
     /// Exponents that the last step asked for.
     pub exponents: Exponents,
     frozen: [u8; 32],
-}
-
-/// Writes a trunk's registers as the graph's batch norms are.
-pub fn load_registers(placed: &Placed, trunk: &mut TrunkProgram) -> Result<(), RunError> {
-    let nodes: Vec<NodeId> = trunk.steps.iter().filter_map(|s| s.norm).collect();
-    for node in nodes.into_iter().filter(|_| placed.batch_norm.loads_registers()) {
-        let params = &placed.graph.node(node).params;
-        let [gamma, beta, mean, variance] = [0, 1, 2, 3].map(|i| placed.graph.param(params[i]).value.to_f32());
-        let values = NormValues { gamma: &gamma, beta: &beta, mean: &mean, variance: &variance };
-        trunk.load_norm(node, values)?;
-    }
-    Ok(())
+    /// What trains, while another task has trunk and adapter device.
+    resting: Option<Vec<State>>,
 }
 
 /// Where the logits are: before the softmax that an imported head may end with.
@@ -142,6 +137,7 @@ impl<'a> Trainer<'a> {
         let of_errors = backward::taps(prepared.placed, &gradients, settings.errors.format);
         let (of_errors, updates) = of_errors.into_iter().partition(|t: &Tap| t.phase == Phase::Backward);
         taps.extend::<Vec<Tap>>(of_errors);
+        let measured = backward::measured(prepared.placed, &gradients);
         let pool = thread_pool(settings.threads)?;
         let frozen = trunk.weights_checksum();
         let mut trainer = Self {
@@ -153,6 +149,7 @@ impl<'a> Trainer<'a> {
             kept,
             taps,
             updates,
+            measured,
             micro_batch: 1,
             programs: HashMap::new(),
             pool,
@@ -160,6 +157,7 @@ impl<'a> Trainer<'a> {
             step: 0,
             exponents: Exponents::default(),
             frozen,
+            resting: None,
             device,
             settings,
         };
@@ -185,6 +183,7 @@ impl<'a> Trainer<'a> {
             gradients: &self.gradients,
             kept: &self.kept,
             statistics,
+            measured: &self.measured,
             images,
             smoothing: self.settings.smoothing,
             format: self.settings.errors.format,
@@ -225,6 +224,7 @@ impl<'a> Trainer<'a> {
         let (graph, pool, slots) = (&self.graph, &self.pool, self.settings.slots);
         let side =
             TrunkSide::new(graph, &self.trunk, &self.taps[..forward], source, &bounds, pool, Some(&self.backward));
+        let side = side.measuring(&self.measured);
         let mut trunk = TrunkTraining::new(side, &self.trunk, &self.backward, &self.taps, &bounds, pool, lesson);
         let programs: Vec<&Program> = batches.iter().map(|&micro| &self.programs[&(micro, n)]).collect();
         let device = self.device.as_mut();
@@ -235,14 +235,15 @@ impl<'a> Trainer<'a> {
         let losses: Vec<u32> = adapter.losses.concat();
         let mut events = std::mem::take(&mut adapter.events);
         events.merge(&trunk.events);
-        let norms = std::mem::take(&mut trunk.norms);
+        let (norms, moments) = (std::mem::take(&mut trunk.norms), trunk.take_moments());
         let planned_b: u64 = self.backward.kept(&self.trunk).iter().map(|k| k.bytes()).sum();
         same_bytes("trunk", planned_b * n as u64, trunk.kept_bytes)?;
         self.exponents = events.exponents;
         self.step += 1;
         observed.merge(&self.take_norm_gradients(norms)?);
+        observed.merge(&self.take_moments(&moments, n)?);
         let norm = self.update(rate)?;
-        observed.merge(&self.load_registers()?);
+        observed.merge(&self.load_registers(&self.updated(), Phase::Update)?);
         self.check(&observed, n)?;
         let (loss, hits) = Learning::sum(&losses);
         Ok(StepOutcome { loss, hits, observed, norm })
@@ -261,27 +262,48 @@ impl<'a> Trainer<'a> {
                 crossed += sum.len() as u64;
             }
         }
-        Ok(registers_crossed(crossed, 4 * crossed))
+        Ok(registers::crossed(Phase::Update, crossed, 4 * crossed))
     }
 
-    /// Writes the trunk's registers as its batch norms' parameters are now.
-    fn load_registers(&mut self) -> Result<Ledger, RunError> {
-        if !self.prepared.placed.batch_norm.loads_registers() {
-            return Ok(Ledger::default());
+    /// Moves the running statistics of the trunk's batch norms towards those that it measured.
+    fn take_moments(&mut self, moments: &BTreeMap<NodeId, Moments>, images: usize) -> Result<Ledger, RunError> {
+        let (measured, mut crossed) = (self.learning().measured.clone(), 0);
+        for (node, sums) in moments {
+            let (Some(measured), Some((units, pixels))) =
+                (measured.iter().find(|m| m.node == *node), self.trunk.measure(*node))
+            else {
+                continue;
+            };
+            let values = images * pixels;
+            self.write(measured.moments(), &sums.statistics(values, &units).concat())?;
+            let follow = measured.follow(values);
+            self.pool.install(|| self.device.run(0, &[follow]))?;
+            crossed += 2 * sums.sums.len() as u64;
         }
-        let trained = self.learning().trained.clone();
-        let nodes: Vec<NodeId> = self.trunk.steps.iter().filter_map(|s| s.norm).collect();
-        let mut channels = 0;
-        for node in nodes {
-            let params = self.graph.node(node).params.clone();
-            let found = [params[0], params[1]].map(|p| trained.iter().find(|t| t.param == p));
-            let [Some(gamma), Some(beta)] = found else { continue };
-            let [gamma, beta] = [self.read(gamma.value, gamma.elements)?, self.read(beta.value, beta.elements)?];
-            let [mean, variance] = [params[2], params[3]].map(|p| self.graph.param(p).value.to_f32());
-            channels += gamma.len() as u64;
-            self.trunk.load_norm(node, NormValues { gamma: &gamma, beta: &beta, mean: &mean, variance: &variance })?;
-        }
-        Ok(registers_crossed(2 * channels, channels * Registers::CHANNEL_BYTES))
+        Ok(registers::crossed(Phase::Update, crossed, 8 * crossed))
+    }
+
+    /// Writes the trunk's registers of these batch norms as their parameters and statistics are now.
+    fn load_registers(&mut self, nodes: &[NodeId], phase: Phase) -> Result<Ledger, RunError> {
+        let Self { graph, trunk, device, programs, micro_batch, .. } = self;
+        let learning = programs[&(*micro_batch, *micro_batch)].learning.as_ref();
+        let held = held(graph, learning.expect("a training program learns"));
+        let value = |param: ParamId| match held.get(&param) {
+            Some(&(buffer, from, len)) => Ok(read(device.as_mut(), buffer, from + len)?.split_off(from)),
+            None => Ok(graph.param(param).value.to_f32()),
+        };
+        Ok(registers::loaded(phase, registers::write(graph, trunk, nodes, value)?))
+    }
+
+    /// The batch norms in registers that a step updates.
+    fn updated(&self) -> Vec<NodeId> {
+        let loads = self.prepared.placed.batch_norm.loads_registers();
+        let trained = &self.learning().trained;
+        let trains = |node: &NodeId| {
+            let params = &self.graph.node(*node).params;
+            params[..2].iter().all(|&p| trained.iter().any(|t| t.param == p))
+        };
+        registers::nodes(&self.trunk).into_iter().filter(|node| loads && trains(node)).collect()
     }
 
     fn learning(&self) -> &Learning {
@@ -403,53 +425,11 @@ impl<'a> Trainer<'a> {
     }
 
     fn read(&mut self, buffer: BufferId, words: usize) -> Result<Vec<f32>, RunError> {
-        Ok(bytemuck::cast_vec(self.device.read(0, buffer, words)?))
+        read(self.device.as_mut(), buffer, words)
     }
 
     fn write(&mut self, buffer: BufferId, values: &[f32]) -> Result<(), RunError> {
         Ok(self.device.write(0, buffer, bytemuck::cast_slice(values))?)
-    }
-
-    /// Everything that trains, in the graph's order, with the optimiser's buffers.
-    pub fn state(&mut self) -> Result<Vec<State>, RunError> {
-        let trained = self.learning().trained.clone();
-        let mut states = vec![];
-        for t in &trained {
-            let value = t.unpack(&self.read(t.value, t.elements)?);
-            let moments = t.moments.iter().map(|&m| Ok(t.unpack(&self.read(m, t.elements)?)));
-            states.push(State { param: t.param, value, moments: moments.collect::<Result<_, RunError>>()? });
-        }
-        let running = self.learning().running.clone();
-        for (node, buffer) in running {
-            let [mean, variance] = [2, 3].map(|i| self.graph.node(node).params[i]);
-            let c = self.graph.param(mean).value.len();
-            let both = self.read(buffer, 2 * c)?;
-            states.push(State { param: mean, value: both[..c].to_vec(), moments: vec![] });
-            states.push(State { param: variance, value: both[c..].to_vec(), moments: vec![] });
-        }
-        Ok(states)
-    }
-
-    /// Continues from a state that [`Trainer::state`] gave.
-    pub fn set_state(&mut self, states: &[State]) -> Result<(), RunError> {
-        let find = |param: ParamId| states.iter().find(|s| s.param == param);
-        let trained = self.learning().trained.clone();
-        for t in &trained {
-            let Some(state) = find(t.param) else { continue };
-            self.write(t.value, &t.pack(&state.value))?;
-            for (&buffer, moment) in t.moments.iter().zip(&state.moments) {
-                self.write(buffer, &t.pack(moment))?;
-            }
-        }
-        let running = self.learning().running.clone();
-        for (node, buffer) in running {
-            let [mean, variance] = [2, 3].map(|i| find(self.graph.node(node).params[i]));
-            if let (Some(mean), Some(variance)) = (mean, variance) {
-                self.write(buffer, &[&mean.value[..], &variance.value].concat())?;
-            }
-        }
-        self.load_registers()?;
-        Ok(())
     }
 }
 
@@ -458,23 +438,17 @@ fn same_bytes(side: &'static str, planned_b: u64, held_b: u64) -> Result<(), Run
     if planned_b == held_b { Ok(()) } else { Err(RunError::HeldNotAsPlanned { side, planned_b, held_b }) }
 }
 
-/// A transfer of registers or of their gradients.
-fn registers_crossed(elements: u64, bytes: u64) -> Ledger {
-    let mut ledger = Ledger::default();
-    if elements > 0 {
-        ledger.add(Phase::Update, Place::Registers, Event::Transfers, 1);
-        ledger.add(Phase::Update, Place::Registers, Event::Elements, elements);
-        ledger.add(Phase::Update, Place::Registers, Event::PayloadBytes, bytes);
-    }
-    ledger
+fn read(device: &mut dyn Device, buffer: BufferId, words: usize) -> Result<Vec<f32>, RunError> {
+    Ok(bytemuck::cast_vec(device.read(0, buffer, words)?))
 }
 
-/// A parameter or running statistic as it is now.
-#[derive(Clone, Debug, PartialEq)]
-pub struct State {
-    pub param: ParamId,
-    /// In the graph's order.
-    pub value: Vec<f32>,
-    /// Of the optimiser; none of a statistic.
-    pub moments: Vec<Vec<f32>>,
+/// Where the device holds each parameter of a batch norm: a buffer, the first value in it and their number.
+fn held(graph: &Graph, learning: &Learning) -> HashMap<ParamId, (BufferId, usize, usize)> {
+    let trained = learning.trained.iter().map(|t| (t.param, (t.value, 0, t.elements)));
+    let running = learning.running.iter().flat_map(|&(node, buffer)| {
+        let [mean, variance] = [2, 3].map(|i| graph.node(node).params[i]);
+        let channels = graph.param(mean).value.len();
+        [(mean, (buffer, 0, channels)), (variance, (buffer, channels, channels))]
+    });
+    trained.chain(running).collect()
 }

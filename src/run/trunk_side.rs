@@ -3,7 +3,7 @@
 use super::RunError;
 use super::worker::Side;
 use crate::graph::crossing::Crossing;
-use crate::graph::{EdgeId, Graph};
+use crate::graph::{EdgeId, Graph, NodeId};
 use crate::ledger::{DataEvent, Event, Ledger, Place};
 use crate::op::Counts;
 use crate::plan::program::Action;
@@ -11,9 +11,10 @@ use crate::plan::tap::{Tap, VALUE_BITS};
 use crate::quant::boundary::{BoundaryCounts, Quantiser};
 use crate::tensor::{Shape, Tensor};
 use crate::trunk::backward::{BackwardProgram, Ran, Tape};
-use crate::trunk::{JoinKind, Map, Pass, TrunkProgram};
+use crate::trunk::{JoinKind, Map, Moments, Pass, TrunkProgram};
 use crate::units::{Direction, HardwareDomain, Phase};
-use std::collections::{HashMap, HashSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A map as the trunk holds it: int8 codes, or the wider codes of an accumulator join.
 enum Held {
@@ -45,6 +46,9 @@ pub struct TrunkSide<'a> {
     /// In a training step: what of it works backward, and what each micro-batch kept for that.
     backward: Option<&'a BackwardProgram>,
     tapes: HashMap<usize, Tape>,
+    /// Batch norms whose accumulators are summed as they run, and the sums over all images.
+    measured: &'a [NodeId],
+    pub moments: BTreeMap<NodeId, Moments>,
     pub ledger: Ledger,
     /// The graph's output codes, if the trunk makes it.
     pub outputs: Vec<Vec<i8>>,
@@ -119,9 +123,17 @@ impl<'a> TrunkSide<'a> {
             spare,
             backward,
             tapes: HashMap::new(),
+            measured: &[],
+            moments: BTreeMap::new(),
             ledger,
             outputs,
         }
+    }
+
+    /// The same, summing the accumulators of these batch norms.
+    pub fn measuring(mut self, measured: &'a [NodeId]) -> Self {
+        self.measured = measured;
+        self
     }
 
     /// What a micro-batch kept for its backward pass.
@@ -193,6 +205,17 @@ impl<'a> TrunkSide<'a> {
         self.ledger.add_data(Phase::Forward, place, DataEvent::Overflows, counts.overflows);
     }
 
+    fn sum(&mut self, norm: NodeId, images: &[Moments]) {
+        for image in images {
+            match self.moments.entry(norm) {
+                Entry::Occupied(sums) => sums.into_mut().add(image),
+                Entry::Vacant(none) => {
+                    none.insert(image.clone());
+                }
+            }
+        }
+    }
+
     fn batch(&self, micro: usize) -> usize {
         self.bounds[micro + 1] - self.bounds[micro]
     }
@@ -254,6 +277,8 @@ impl Side for TrunkSide<'_> {
                 (own, Some(added))
             }
         });
+        let measured = step.norm.filter(|norm| self.measured.contains(norm));
+        let moments = measured.and_then(|norm| Some((norm, self.pool.install(|| step.moments(&inputs, join))?)));
         let out = Tensor::from_vec(batch, shape, out);
         // What backward needs of a map is made: no pass skips it.
         if let (Some(backward), Some(tape), None) = (self.backward, &mut tape, pass.after) {
@@ -261,6 +286,9 @@ impl Side for TrunkSide<'_> {
             self.pool.install(|| backward.record(self.program, pass.step, ran, tape));
         }
         self.tapes.extend(tape.map(|tape| (micro, tape)));
+        if let Some((norm, images)) = moments {
+            self.sum(norm, &images);
+        }
         self.count(Place::Node(step.nodes[0]), counts);
         if let Some(added) = added {
             self.count(Place::Node(last.nodes[0]), added);

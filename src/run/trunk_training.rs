@@ -9,8 +9,8 @@ use crate::graph::{EdgeId, NodeId};
 use crate::ledger::{DataEvent, Event, Place};
 use crate::plan::program::Action;
 use crate::plan::tap::Tap;
-use crate::trunk::TrunkProgram;
 use crate::trunk::backward::{BackwardProgram, Errors, Events, NormGrads, Tape};
+use crate::trunk::{Moments, TrunkProgram};
 use crate::units::{Direction, Phase};
 use std::collections::{BTreeMap, HashMap};
 
@@ -100,6 +100,11 @@ impl<'a> TrunkTraining<'a> {
             norms,
             kept_bytes: 0,
         }
+    }
+
+    /// The sums of the accumulators that were measured.
+    pub fn take_moments(&mut self) -> BTreeMap<NodeId, Moments> {
+        std::mem::take(&mut self.forward.moments)
     }
 
     pub fn ledger(&self) -> &crate::ledger::Ledger {

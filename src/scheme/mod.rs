@@ -80,6 +80,9 @@ pub enum BatchNormMode {
     Frozen,
     /// A multiplier and a bias per channel are loadable registers of the trunk.
     Registers,
+    /// The same, and the trunk returns the sums from which the task's own running statistics follow.
+    #[serde(rename = "registers+stats")]
+    RegistersStats,
     /// Computed on the adapter device, by the statistics of the batch: what the papers do in
     /// software. Every map before a batch norm crosses, and comes back.
     AdapterDevice,
@@ -87,8 +90,12 @@ pub enum BatchNormMode {
 
 impl BatchNormMode {
     /// Every mode, as it is written.
-    pub const ALL: [(&'static str, Self); 3] =
-        [("frozen", Self::Frozen), ("registers", Self::Registers), ("adapter-device", Self::AdapterDevice)];
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("frozen", Self::Frozen),
+        ("registers", Self::Registers),
+        ("registers+stats", Self::RegistersStats),
+        ("adapter-device", Self::AdapterDevice),
+    ];
 
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, mode)| *mode == self).map_or("", |(name, _)| name)
@@ -96,7 +103,12 @@ impl BatchNormMode {
 
     /// Whether the trunk has registers that a task loads.
     pub fn loads_registers(self) -> bool {
-        self == Self::Registers
+        matches!(self, Self::Registers | Self::RegistersStats)
+    }
+
+    /// Whether a training measures the statistics of the trunk's maps on its own data.
+    pub fn measures_statistics(self) -> bool {
+        self == Self::RegistersStats
     }
 }
 

@@ -54,6 +54,13 @@ impl Options {
         self.choice("init", Init::He, &[("he", Init::He), ("zero", Init::Zero)])
     }
 
+    /// A probability of being left out; 0 where nothing is.
+    pub fn dropout(&self) -> Result<f64, SchemeError> {
+        let Some(text) = self.given.get("dropout") else { return Ok(0.0) };
+        let read = text.parse().ok().filter(|p| (0.0..1.0).contains(p));
+        read.ok_or_else(|| self.fault(format!("dropout={text}: should be a number from 0 to below 1")))
+    }
+
     /// The number of α filters: a number, or `c/N`.
     pub fn filters(&self) -> Result<Filters, SchemeError> {
         const MOST: usize = 4096;

@@ -7,16 +7,16 @@ use crate::adapter::parallel;
 pub const SCHEME: Scheme = Scheme {
     name: "parallel",
     about: "1x1 adapters parallel to the trunk's convolutions, added to their accumulators",
-    options: &[("init", "he|zero")],
+    options: &[("init", "he|zero"), ("dropout", "P of whole channels of the adapters' inputs, in training")],
     default_sites: Some(Sites::All),
     trains_norm: true,
     apply,
 };
 
 fn apply(placing: &mut Placing, options: &mut Options) -> Result<(), SchemeError> {
-    let init = options.init()?;
+    let (init, dropout) = (options.init()?, options.dropout()?);
     for conv in placing.chosen_convs()? {
-        parallel::insert(&mut placing.graph, conv, init, placing.seed).map_err(|e| placing.graph_error(e))?;
+        parallel::insert(&mut placing.graph, conv, init, dropout, placing.seed).map_err(|e| placing.graph_error(e))?;
     }
     Ok(())
 }

@@ -184,7 +184,7 @@ impl Context<'_> {
                 let table = a.table(formula(kind), &x, y).map_err(refuse)?.within(Clamp::range(range));
                 Work::Table(table, activation_bytes(*a))
             }
-            Op::ChannelPool => {
+            Op::ChannelPool | Op::Dropout(_) => {
                 return Err(refuse("is not a trunk operation; place the node on the adapter device".into()));
             }
         };

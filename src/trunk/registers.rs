@@ -2,7 +2,7 @@
 //! update step writes. Weight codes never change, nor does what an adapter adds: the scales of joins stay
 //! those that calibration chose.
 
-use super::backward::operands::{Scratch, operands};
+use super::backward::operands::{Scratch, centred, gather};
 use super::prepare::accumulator;
 use super::product::{self, Events, Layer};
 use super::work::Work;
@@ -59,7 +59,36 @@ pub struct Moments {
     pub squares: Vec<i64>,
 }
 
+impl Moments {
+    /// Adds those of more images: the same in any order.
+    pub fn add(&mut self, other: &Moments) {
+        self.sums.iter_mut().zip(&other.sums).for_each(|(a, b)| *a += b);
+        self.squares.iter_mut().zip(&other.squares).for_each(|(a, b)| *a = a.saturating_add(*b));
+    }
+
+    /// Mean and variance of `values` accumulators per channel, whose units are `units`.
+    pub fn statistics(&self, values: usize, units: &[(f64, f64)]) -> [Vec<f32>; 2] {
+        let n = values.max(1) as f64;
+        let channels = || self.sums.iter().zip(&self.squares).zip(units);
+        let mean = channels().map(|((&sum, _), &(unit, bias))| (unit * (sum as f64 / n) + bias) as f32);
+        let variance = channels().map(|((&sum, &square), &(unit, _))| {
+            // In integers: the difference of two large numbers is what is wanted.
+            let (n, sum, square) = (values.max(1) as i128, i128::from(sum), i128::from(square));
+            let spread = (n * square - sum * sum).max(0) as f64 / (n as f64 * n as f64);
+            (unit * unit * spread) as f32
+        });
+        [mean.collect(), variance.collect()]
+    }
+}
+
 impl TrunkProgram {
+    /// Per channel the units of the accumulators of a batch norm in registers, and the number of an image's
+    /// accumulators.
+    pub fn measure(&self, node: NodeId) -> Option<(Vec<(f64, f64)>, usize)> {
+        let step = self.steps.iter().find(|step| step.norm == Some(node))?;
+        Some((step.accumulator_units()?, step.output_shape.pixels()))
+    }
+
     /// Writes the registers of the step that holds the batch norm `node`, as preparing the trunk with
     /// these values would.
     pub fn load_norm(&mut self, node: NodeId, values: NormValues<'_>) -> Result<(), TrunkError> {
@@ -139,11 +168,15 @@ impl TrunkStep {
         n: usize,
         join: Option<Join<'_>>,
     ) -> Moments {
-        let mut scratch = Scratch::default();
+        let (mut scratch, per_group) = (Scratch::default(), conv.out_c / conv.groups);
+        let weights: Vec<Vec<i16>> = (0..conv.out_c).map(|c| centred(self, conv, c)).collect();
         moments(self.output_shape, |i| {
-            operands(self, conv, input, zero, image, i, &mut scratch);
+            // Neighbouring channels of a group read the same inputs.
+            if i % per_group == 0 {
+                gather(conv, input, zero, image, i, &mut scratch.x);
+            }
             let joined = join.map_or(0, |join| join.at(n * self.output_shape.elements() + i));
-            dot(&scratch.x, &scratch.w) + joined
+            dot(&scratch.x, &weights[i % conv.out_c]) + joined
         })
     }
 

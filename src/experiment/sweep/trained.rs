@@ -9,7 +9,7 @@ use super::plan::{Choice, Plan};
 use super::point::{Point, Training};
 use super::recipe::Recipe;
 use super::record::{Learned, Measured, Record, SCHEMA};
-use crate::data::{self, Subset, OpenOptions};
+use crate::data::{self, OpenOptions, Subset};
 use crate::experiment::train::file::FileError;
 use crate::experiment::train::learner::Observer;
 use crate::experiment::train::run_folder::{RunFolder, RunFolderError};

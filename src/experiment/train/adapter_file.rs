@@ -98,8 +98,8 @@ pub struct Training {
     /// What was done to the images on the way, where it was more than a resize.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub augmentation: Option<Augmentation>,
-    /// Of the images and labels, where they were hashed.
-    pub data_sha256: Option<String>,
+    /// Of the data's name, its classes and the label of every image, in order.
+    pub data_sha256: String,
     pub metrics: BTreeMap<String, f64>,
 }
 

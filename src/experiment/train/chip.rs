@@ -9,7 +9,7 @@ use crate::experiment::input::{self, Preprocess};
 use crate::experiment::loading::{Feed, InOrder, Loading};
 use crate::experiment::run::{ExperimentError, SLOTS, arg_max};
 use crate::graph::{Graph, ParamValue};
-use crate::ledger::{DataEvent, Place};
+use crate::ledger::{DataEvent, Ledger, Place};
 use crate::plan::tap::Tap;
 use crate::run::{self, Prepared, RunError, State, Trainer};
 use crate::scheme::Placed;
@@ -54,6 +54,36 @@ pub fn with_values(placed: &Placed, logits: &Graph, states: &[State]) -> Placed 
     placed
 }
 
+/// What a placed graph makes of a set.
+pub fn outputs(
+    prepared: &Prepared,
+    set: &Loader,
+    how: Preprocess,
+    device: &mut dyn Device,
+    settings: &run::Settings,
+) -> Result<Vec<Vec<f32>>, RunError> {
+    Ok(outputs_and_broken(prepared, set, how, device, settings)?.0)
+}
+
+/// The same, with the images that do not decode and why: something stands for them that means nothing.
+fn outputs_and_broken(
+    prepared: &Prepared,
+    set: &Loader,
+    how: Preprocess,
+    device: &mut dyn Device,
+    settings: &run::Settings,
+) -> Result<(Vec<Vec<f32>>, Vec<usize>, Broken), RunError> {
+    let images = InOrder::start(set);
+    let source = |from: usize, to: usize| {
+        let pixels = images.pixels(from, to).map_err(|e| RunError::Input(e.to_string()))?;
+        codes(&prepared.placed.graph, how, &pixels)
+    };
+    let settings = run::Settings { images: images.images(), ..*settings };
+    let outputs = run::run(prepared, device, &source, &settings)?.outputs;
+    let (blank, broken) = images.finish();
+    Ok((outputs, blank, broken))
+}
+
 /// How a placed graph does on a labelled set, and which of its images do not decode: they count for
 /// nothing.
 pub fn evaluate(
@@ -63,17 +93,9 @@ pub fn evaluate(
     device: &mut dyn Device,
     settings: &run::Settings,
 ) -> Result<(Evaluation, Broken), RunError> {
-    let graph = &prepared.placed.graph;
-    let images = InOrder::start(set);
-    let source = |from: usize, to: usize| {
-        let pixels = images.pixels(from, to).map_err(|e| RunError::Input(e.to_string()))?;
-        codes(graph, how, &pixels)
-    };
-    let settings = run::Settings { images: images.images(), ..*settings };
-    let outcome = run::run(prepared, device, &source, &settings)?;
-    let (blank, broken) = images.finish();
+    let (outputs, blank, broken) = outputs_and_broken(prepared, set, how, device, settings)?;
     let (mut loss, mut hits, mut sound) = (0.0, 0u64, 0u64);
-    for (index, logits) in outcome.outputs.iter().enumerate() {
+    for (index, logits) in outputs.iter().enumerate() {
         let Some(label) = set.samples().label(index).filter(|_| blank.binary_search(&index).is_err()) else { continue };
         loss += cross_entropy(logits, label as usize);
         hits += u64::from(arg_max(logits) == label as usize);
@@ -100,6 +122,12 @@ impl ChipLearner<'_> {
         }
     }
 
+    /// Takes trunk and devices over from the task that has them; gives what crossed.
+    pub fn take_over(&mut self, from: &mut Self) -> Result<Ledger, ExperimentError> {
+        std::mem::swap(&mut self.evaluator, &mut from.evaluator);
+        Ok(self.trainer.take_over(&mut from.trainer)?)
+    }
+
     fn states(&mut self) -> Result<Vec<State>, ExperimentError> {
         Ok(self.trainer.state()?)
     }
@@ -111,7 +139,7 @@ impl ChipLearner<'_> {
     }
 
     /// Codes that a join or a tap-in cut, by name.
-    fn saturations(&self, observed: &crate::ledger::Ledger) -> Vec<(String, u64)> {
+    fn saturations(&self, observed: &Ledger) -> Vec<(String, u64)> {
         let graph = self.trainer.graph();
         let mut found: BTreeMap<String, u64> = BTreeMap::new();
         for (phase, place, n) in observed.data_counts(DataEvent::Saturations) {
@@ -119,7 +147,7 @@ impl ChipLearner<'_> {
                 Place::Node(node) if phase == Phase::Forward => graph.node(node).name.clone(),
                 Place::Node(node) => format!("{}.error", graph.node(node).name),
                 Place::Tap(edge, _) => graph.edge(edge).name.clone(),
-                Place::Registers => continue,
+                Place::Registers | Place::Parameters => continue,
             };
             *found.entry(name).or_default() += n;
         }

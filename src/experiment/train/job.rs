@@ -15,7 +15,7 @@ use crate::experiment::run::{ExperimentError, SLOTS};
 use crate::experiment::trunk::Trunk;
 use crate::graph::Node;
 use crate::hw::System;
-use crate::model::hex;
+use crate::model::{hex, sha256_hex};
 use crate::op::Op;
 use crate::plan::program::{Optimiser, WeightDecay};
 use crate::plan::tap::{Tap, TapPrecision, taps};
@@ -87,45 +87,10 @@ pub fn train(
 ) -> Result<TrainReport, TrainError> {
     let device = learning_device(&settings.device)?;
     let evaluator = device::open(&settings.device).map_err(ExperimentError::from)?;
-    let (placed, trunk, taps) = prepared(&job.trunk, &job.request, job.system, settings.tap_in_bits)?;
-    let config = adapter_config(&job, settings, &placed, &trunk);
-    let prepared = Prepared { placed: &placed, trunk: &trunk, taps: &taps };
-    let whole = goes_by_batches(&placed);
-    let train_settings = run::TrainSettings {
-        micro_batch: if whole { settings.session.batch } else { settings.micro_batch },
-        slots: SLOTS,
-        threads: settings.threads,
-        errors: settings.errors,
-        optimiser: settings.optimiser,
-        decay: settings.weight_decay,
-        clip: settings.clip,
-        smoothing: settings.label_smoothing,
-    };
-    let trainer = Trainer::new(prepared, device, train_settings).map_err(ExperimentError::from)?;
-    if whole && trainer.micro_batch() < settings.session.batch.min(job.data.len()) {
-        let most = trainer.micro_batch();
-        let why = format!("batch norms go by the batch's statistics, and only {most} images fit at once");
-        return Err(TrainError::Flag { flag: "--batch", why });
-    }
-    let step = StepAccount::new(&trainer, &placed, job.system, settings.session.batch, job.data.len())
-        .map_err(ExperimentError::from)?;
+    let opened = Opened::new(&job, settings)?;
+    let (mut learner, step) = opened.learner(settings, device, evaluator)?;
     observer.on_memory(&step.memory);
-    let shape = placed.graph.shape(placed.graph.input);
-    let validation = job.validation.as_ref().map(|set| in_order(set, shape, trainer.micro_batch(), settings.threads));
-    let mut learner = ChipLearner {
-        trainer,
-        placed: &placed,
-        taps: &taps,
-        data: feed(&job.data, shape, settings)?,
-        validation: validation.transpose().map_err(ExperimentError::from)?,
-        broken_validation: Broken::default(),
-        stepping: Duration::ZERO,
-        preprocess: job.trunk.preprocess,
-        evaluator,
-        threads: settings.threads,
-        energy_pj: Some(step.energy_pj_per_image),
-    };
-    let finished = session::run(&mut learner, &settings.session, &config, folder, observer)?;
+    let finished = session::run(&mut learner, &settings.session, &opened.config, folder, observer)?;
     Ok(TrainReport { finished, loading: learner.loading(), step })
 }
 
@@ -140,6 +105,70 @@ fn feed(data: &Subset, shape: Shape, settings: &TrainSettings) -> Result<Feed, E
         ..LoaderSettings::default()
     };
     Ok(Feed::new(Loader::new(data.samples.clone(), shape, loader)?, session.epochs))
+}
+
+/// A job whose trunk is placed and prepared.
+pub(super) struct Opened<'a> {
+    job: &'a TrainJob<'a>,
+    placed: Placed,
+    trunk: TrunkProgram,
+    taps: Vec<Tap>,
+    pub config: AdapterConfig,
+}
+
+impl<'a> Opened<'a> {
+    pub fn new(job: &'a TrainJob<'a>, settings: &TrainSettings) -> Result<Self, ExperimentError> {
+        let (placed, trunk, taps) = prepared(&job.trunk, &job.request, job.system, settings.tap_in_bits)?;
+        let config = adapter_config(job, settings, &placed, &trunk);
+        Ok(Self { job, placed, trunk, taps, config })
+    }
+
+    /// What learns it, on `device`, measured on `evaluator`; and the step that it does.
+    pub fn learner(
+        &self,
+        settings: &TrainSettings,
+        device: Box<dyn Device>,
+        evaluator: Box<dyn Device>,
+    ) -> Result<(ChipLearner<'_>, StepAccount), TrainError> {
+        let Self { job, placed, trunk, taps, .. } = self;
+        let prepared = Prepared { placed, trunk, taps };
+        let whole = goes_by_batches(placed);
+        let train_settings = run::TrainSettings {
+            micro_batch: if whole { settings.session.batch } else { settings.micro_batch },
+            slots: SLOTS,
+            threads: settings.threads,
+            errors: settings.errors,
+            optimiser: settings.optimiser,
+            decay: settings.weight_decay,
+            clip: settings.clip,
+            smoothing: settings.label_smoothing,
+        };
+        let trainer = Trainer::new(prepared, device, train_settings).map_err(ExperimentError::from)?;
+        if whole && trainer.micro_batch() < settings.session.batch.min(job.data.len()) {
+            let most = trainer.micro_batch();
+            let why = format!("batch norms go by the batch's statistics, and only {most} images fit at once");
+            return Err(TrainError::Flag { flag: "--batch", why });
+        }
+        let step = StepAccount::new(&trainer, placed, job.system, settings.session.batch, job.data.len())
+            .map_err(ExperimentError::from)?;
+        let shape = placed.graph.shape(placed.graph.input);
+        let in_order = |set| in_order(set, shape, trainer.micro_batch(), settings.threads);
+        let validation = job.validation.as_ref().map(in_order).transpose().map_err(ExperimentError::from)?;
+        let learner = ChipLearner {
+            trainer,
+            placed,
+            taps,
+            data: feed(&job.data, shape, settings)?,
+            validation,
+            broken_validation: Broken::default(),
+            stepping: Duration::ZERO,
+            preprocess: job.trunk.preprocess,
+            evaluator,
+            threads: settings.threads,
+            energy_pj: Some(step.energy_pj_per_image),
+        };
+        Ok((learner, step))
+    }
 }
 
 /// Whether batch norms on the adapter device are normalised by the images that are there together.
@@ -173,6 +202,13 @@ pub fn prepared(
     let program = prepare(&placed.graph, &trunk.profile, bits)?;
     let taps = taps(&placed, TapPrecision::on(system, tap_in_bits))?;
     Ok((placed, program, taps))
+}
+
+/// The hash of what a data set says of itself: its name, its classes and the label of every image, in order.
+fn data_sha256(data: &Subset) -> String {
+    let labels: Vec<Option<u32>> = data.samples.items().iter().map(|item| item.label).collect();
+    let said = serde_json::json!([data.name, data.classes, labels]);
+    sha256_hex(said.to_string().as_bytes())
 }
 
 /// What the checkpoints' adapters are.
@@ -218,7 +254,7 @@ fn adapter_config(job: &TrainJob, settings: &TrainSettings, placed: &Placed, tru
             seed: settings.session.seed,
             data: job.data.name.clone(),
             augmentation: Some(job.data.augmentation).filter(|&done| done != Augmentation::PLAIN),
-            data_sha256: None,
+            data_sha256: data_sha256(&job.data),
             metrics: BTreeMap::new(),
         },
         model_sha256: String::new(),

@@ -84,6 +84,8 @@ pub struct EpochReport {
 
 /// Watches a session; everything it may do without is left out.
 pub trait Observer {
+    /// Of several tasks on one trunk, what follows is about this one.
+    fn on_task(&mut self, _name: &str) {}
     /// Before anything is trained: what it will hold.
     fn on_memory(&mut self, _memory: &TrainingMemory) {}
     fn on_start(&mut self, _start: &Start) {}

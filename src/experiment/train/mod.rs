@@ -18,6 +18,7 @@ pub mod run_folder;
 pub mod schedule;
 pub mod session;
 pub mod snapshot;
+pub mod tasks;
 pub mod tensorboard;
 
 pub use job::{TrainError, TrainJob, TrainReport, TrainSettings, learning_device, prepared, train};

@@ -15,6 +15,8 @@ use thiserror::Error;
 pub const RUNS: &str = "runs";
 const ARGUMENTS: &str = "args.json";
 const MAX_ARGUMENT_BYTES: u64 = 1 << 24;
+/// Where the tasks of a run are that has several.
+pub const TASKS: &str = "tasks";
 /// More runs of one name than anybody keeps.
 const MOST_OF_A_NAME: u32 = 100_000;
 
@@ -79,7 +81,14 @@ impl RunFolder {
     }
 
     pub fn checkpoints(&self) -> PathBuf {
-        self.path.join("checkpoints")
+        checkpoints(&self.path)
+    }
+
+    /// The folder of one of the tasks that share a trunk, made if need be.
+    pub fn task(&self, name: &str) -> Result<PathBuf, FileError> {
+        let path = self.path.join(TASKS).join(name);
+        fs::create_dir_all(&path).map_err(FileError::writing(&path))?;
+        Ok(path)
     }
 
     /// Writes a file such as `report.md`, whole or not at all, over what an earlier sitting wrote.
@@ -93,6 +102,11 @@ impl RunFolder {
         };
         write().map_err(FileError::writing(&target))
     }
+}
+
+/// Where the checkpoints of a run are, or of one of its tasks.
+pub fn checkpoints(folder: &Path) -> PathBuf {
+    folder.join("checkpoints")
 }
 
 /// A folder that was not there before; nothing if it was.
@@ -115,7 +129,7 @@ fn numbered(path: &Path, n: u32) -> PathBuf {
 }
 
 /// A name without what a file's name should not have.
-fn plain(name: &str) -> String {
+pub fn plain(name: &str) -> String {
     let keep = |c: char| if c.is_ascii_alphanumeric() || ".-_=".contains(c) { c } else { '-' };
     let kept: String = shown(name).chars().map(keep).take(100).collect();
     kept.trim_matches(['-', '.']).to_string()

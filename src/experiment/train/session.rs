@@ -4,15 +4,15 @@
 use super::adapter_file::AdapterConfig;
 use super::checkpoint::{self, BEST, Checkpoint, LAST};
 use super::file::FileError;
-use super::learner::{EpochReport, Learner, Observer, Start, StepAt, StepOutcome, StepReport};
+use super::learner::{EpochReport, Learner, Observer, Start, StepAt, StepOutcome, StepReport, Unwatched};
 use super::metrics::{Metrics, Row};
-use super::run_folder::RunFolder;
+use super::run_folder::{self, RunFolder};
 use super::schedule::Schedule;
 use super::snapshot::{Best, EpochMetrics, Progress, Snapshot, Sums};
 use crate::data::order;
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// How long to learn, from what in which order, how fast.
@@ -52,15 +52,17 @@ pub struct Finished {
     pub progress: Progress,
 }
 
-struct Session<'a, L> {
-    learner: &'a mut L,
+/// A session between two of its steps.
+pub struct Session<'a, L> {
+    pub learner: &'a mut L,
     settings: &'a SessionSettings,
     /// What the checkpoints' adapters are.
     adapter: &'a AdapterConfig,
-    folder: &'a RunFolder,
-    observer: &'a mut dyn Observer,
+    folder: &'a Path,
     metrics: Metrics,
     progress: Progress,
+    /// The images of the epoch that is under way.
+    order: Option<(u64, Vec<usize>)>,
 }
 
 /// Runs a session in `folder`, from its last checkpoint if it has one.
@@ -71,33 +73,22 @@ pub fn run<L: Learner>(
     folder: &RunFolder,
     observer: &mut dyn Observer,
 ) -> Result<Finished, SessionError<L::Error>> {
-    let images = learner.images();
-    if images == 0 {
-        return Err(SessionError::NoImages);
-    }
-    for name in [LAST, BEST] {
-        checkpoint::recover(&folder.checkpoints(), name)?;
-    }
-    let found = checkpoint::read(&folder.checkpoints(), LAST)?;
-    let is_new = found.is_none();
-    let fresh = Progress { seed: settings.seed, images: images as u64, ..Progress::default() };
-    let progress = match found {
-        None => fresh,
-        Some(found) => {
-            let refused = |why| SessionError::OtherTraining { checkpoint: folder.checkpoints().join(LAST), why };
-            fits(&found, &fresh, settings, adapter).map_err(refused)?;
-            let Snapshot { held, progress } = found.snapshot;
-            learner.restore(&held, progress.step).map_err(SessionError::Learner)?;
-            progress
+    let mut session = Session::open(learner, settings, adapter, folder.path())?;
+    observer.on_start(&session.start());
+    while !session.is_done() {
+        if session.advance(observer)? == Advance::Step && observer.should_stop() {
+            session.save(LAST, observer)?;
+            return Ok(session.finished(true));
         }
-    };
-    let metrics = Metrics::open(folder.path(), progress.rows)?;
-    let mut session = Session { learner, settings, adapter, folder, observer, metrics, progress };
-    if is_new {
-        // A folder that cannot be written is found out before the work.
-        session.save(LAST)?;
     }
-    session.go()
+    Ok(session.finished(false))
+}
+
+/// What a session did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advance {
+    Step,
+    EndOfEpoch,
 }
 
 /// Batches of an epoch.
@@ -139,32 +130,95 @@ fn fits(
     Ok(())
 }
 
-impl<L: Learner> Session<'_, L> {
-    fn go(mut self) -> Result<Finished, SessionError<L::Error>> {
-        let images = self.learner.images();
-        let steps_per_epoch = batches(self.settings, images as u64);
-        let (epochs, step) = (self.settings.epochs, self.progress.step);
-        self.observer.on_start(&Start { epochs, steps_per_epoch, images, step });
-        while self.progress.epoch < epochs {
-            let order = order::of_epoch(self.settings.seed, self.progress.epoch, images);
-            let batches: Vec<&[usize]> = order.chunks(self.settings.batch.max(1)).collect();
-            while let Some(indices) = batches.get(self.progress.batches_done as usize) {
-                self.step(indices, steps_per_epoch * epochs)?;
-                let stop = self.observer.should_stop();
-                let due = self.settings.save_every.is_some_and(|n| self.progress.step.is_multiple_of(n));
-                if stop || due {
-                    self.save(LAST)?;
-                }
-                if stop {
-                    return Ok(Finished { stopped: true, progress: self.progress });
-                }
-            }
-            self.end_epoch()?;
+impl<'a, L: Learner> Session<'a, L> {
+    /// Begins in `folder`, or goes on from its last checkpoint.
+    pub fn open(
+        learner: &'a mut L,
+        settings: &'a SessionSettings,
+        adapter: &'a AdapterConfig,
+        folder: &'a Path,
+    ) -> Result<Self, SessionError<L::Error>> {
+        let images = learner.images();
+        if images == 0 {
+            return Err(SessionError::NoImages);
         }
-        Ok(Finished { stopped: false, progress: self.progress })
+        let checkpoints = run_folder::checkpoints(folder);
+        for name in [LAST, BEST] {
+            checkpoint::recover(&checkpoints, name)?;
+        }
+        let found = checkpoint::read(&checkpoints, LAST)?;
+        let is_new = found.is_none();
+        let fresh = Progress { seed: settings.seed, images: images as u64, ..Progress::default() };
+        let progress = match found {
+            None => fresh,
+            Some(found) => {
+                let refused = |why| SessionError::OtherTraining { checkpoint: checkpoints.join(LAST), why };
+                fits(&found, &fresh, settings, adapter).map_err(refused)?;
+                let Snapshot { held, progress } = found.snapshot;
+                learner.restore(&held, progress.step).map_err(SessionError::Learner)?;
+                progress
+            }
+        };
+        let metrics = Metrics::open(folder, progress.rows)?;
+        let mut session = Session { learner, settings, adapter, folder, metrics, progress, order: None };
+        if is_new {
+            // A folder that cannot be written is found out before the work.
+            session.save(LAST, &mut Unwatched)?;
+        }
+        Ok(session)
     }
 
-    fn step(&mut self, indices: &[usize], total: u64) -> Result<(), SessionError<L::Error>> {
+    pub fn start(&self) -> Start {
+        let images = self.learner.images();
+        let steps_per_epoch = batches(self.settings, images as u64);
+        Start { epochs: self.settings.epochs, steps_per_epoch, images, step: self.progress.step }
+    }
+
+    /// Steps done.
+    pub fn steps(&self) -> u64 {
+        self.progress.step
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.progress.epoch >= self.settings.epochs
+    }
+
+    /// Whether what follows the last step of an epoch is to be done.
+    pub fn ends_epoch(&self) -> bool {
+        self.progress.batches_done == self.start().steps_per_epoch
+    }
+
+    pub fn finished(self, stopped: bool) -> Finished {
+        Finished { stopped, progress: self.progress }
+    }
+
+    /// Does a step, or what follows the last step of an epoch.
+    pub fn advance(&mut self, observer: &mut dyn Observer) -> Result<Advance, SessionError<L::Error>> {
+        let Start { epochs, steps_per_epoch, images, .. } = self.start();
+        let Progress { epoch, batches_done, .. } = self.progress;
+        if self.ends_epoch() {
+            self.end_epoch(observer)?;
+            return Ok(Advance::EndOfEpoch);
+        }
+        if self.order.as_ref().is_none_or(|(of, _)| *of != epoch) {
+            self.order = Some((epoch, order::of_epoch(self.settings.seed, epoch, images)));
+        }
+        let (size, from) = (self.settings.batch.max(1), batches_done as usize);
+        let indices = self.order.iter().flat_map(|(_, order)| order.chunks(size).nth(from)).flatten().copied();
+        let indices: Vec<usize> = indices.collect();
+        self.step(&indices, steps_per_epoch * epochs, observer)?;
+        if self.settings.save_every.is_some_and(|n| self.progress.step.is_multiple_of(n)) {
+            self.save(LAST, observer)?;
+        }
+        Ok(Advance::Step)
+    }
+
+    fn step(
+        &mut self,
+        indices: &[usize],
+        total: u64,
+        observer: &mut dyn Observer,
+    ) -> Result<(), SessionError<L::Error>> {
         let Progress { step, epoch, .. } = self.progress;
         let rate = self.settings.schedule.rate(self.settings.rate, step, total);
         let outcome = self.learner.step(StepAt { epoch, step, rate }, indices).map_err(SessionError::Learner)?;
@@ -181,12 +235,12 @@ impl<L: Learner> Session<'_, L> {
         sums.saturations += saturations(&outcome);
         self.append(&step_row(step + 1, epoch + 1, rate, loss, &outcome))?;
         let report = StepReport { step: step + 1, epoch: epoch + 1, rate, outcome: &outcome, sums: self.progress.sums };
-        self.observer.on_step(&report);
+        observer.on_step(&report);
         Ok(())
     }
 
     /// Validates, and saves what it came to.
-    fn end_epoch(&mut self) -> Result<(), SessionError<L::Error>> {
+    fn end_epoch(&mut self, observer: &mut dyn Observer) -> Result<(), SessionError<L::Error>> {
         let validation = self.learner.evaluate().map_err(SessionError::Learner)?;
         let Progress { step, epoch, sums, best, .. } = self.progress;
         let epoch = epoch + 1;
@@ -201,10 +255,10 @@ impl<L: Learner> Session<'_, L> {
         (progress.epoch, progress.batches_done, progress.sums) = (epoch, 0, Sums::default());
         (progress.latest, progress.best) = (Some(metrics), Some(best));
         if better {
-            self.save(BEST)?;
+            self.save(BEST, observer)?;
         }
-        self.save(LAST)?;
-        self.observer.on_epoch(&EpochReport { step, metrics, best });
+        self.save(LAST, observer)?;
+        observer.on_epoch(&EpochReport { step, metrics, best });
         Ok(())
     }
 
@@ -214,15 +268,16 @@ impl<L: Learner> Session<'_, L> {
         Ok(())
     }
 
-    fn save(&mut self, name: &str) -> Result<(), SessionError<L::Error>> {
+    /// Replaces a checkpoint by the present state.
+    pub fn save(&mut self, name: &str, observer: &mut dyn Observer) -> Result<(), SessionError<L::Error>> {
         let held = self.learner.snapshot().map_err(SessionError::Learner)?;
         let mut adapter = self.adapter.clone();
         adapter.training.metrics = metrics_of(&self.progress);
         // A checkpoint counts rows, so they go to the disk before it.
         self.metrics.sync()?;
-        let folder = self.folder.checkpoints();
+        let folder = run_folder::checkpoints(self.folder);
         checkpoint::write(&folder, name, &Snapshot { held, progress: self.progress.clone() }, &adapter)?;
-        self.observer.on_save(&folder.join(name), self.progress.step);
+        observer.on_save(&folder.join(name), self.progress.step);
         Ok(())
     }
 }

@@ -166,7 +166,7 @@ fn kind(op: &Op) -> LayerKind {
         Op::Linear(_) => LayerKind::Linear,
         Op::AvgPool(_) | Op::MaxPool(_) | Op::Mean | Op::ChannelPool => LayerKind::Pool,
         Op::Pad(_) | Op::Concat | Op::Reshape(_) | Op::Transpose(_) | Op::Upsample(_) => LayerKind::Move,
-        Op::BatchNorm(_) | Op::Activation(_) | Op::Add | Op::Mul | Op::Softmax(_) | Op::Requantise => {
+        Op::BatchNorm(_) | Op::Activation(_) | Op::Add | Op::Mul | Op::Softmax(_) | Op::Dropout(_) | Op::Requantise => {
             LayerKind::Elementwise
         }
     }

@@ -21,6 +21,8 @@ pub(super) struct Back {
     /// Statistics that a batch norm that trains goes by, and its running ones.
     pub moments: HashMap<NodeId, BufferId>,
     pub running: Vec<(NodeId, BufferId)>,
+    /// The images' indices in the data set, where something depends on them.
+    pub images: Option<BufferId>,
     /// Values made again from the codes that are kept.
     again: HashMap<EdgeId, BufferId>,
     /// Errors that are known in part or whole, by map.
@@ -84,6 +86,14 @@ impl Lowering<'_> {
         if let Some(&again) = self.back.again.get(&edge) {
             return Ok(again);
         }
+        let dropped = self.graph.edge(edge).producer.map(|id| (id, self.graph.node(id)));
+        if let Some((id, Op::Dropout(dropout))) = dropped.map(|(id, node)| (id, &node.op)) {
+            let whole = self.kept(self.graph.node(id).inputs[0], calls)?;
+            let again = self.scratch(format!("{}.again", self.graph.edge(edge).name), self.stored(edge).elements());
+            calls.push(self.dropping(id, dropout, whole, again));
+            self.back.again.insert(edge, again);
+            return Ok(again);
+        }
         let held = self.held(edge)?;
         let of_codes = self.program.taps.iter().filter_map(|t| t.convert.clone()).find(|c| c.output == held);
         let Some(mut convert) = of_codes.filter(|c| c.kernel == kernel::Kernel::Dequantise) else { return Ok(held) };
@@ -129,6 +139,12 @@ impl Lowering<'_> {
                 let chosen = self.mark(node.output)?;
                 self.add_error(input, &mut calls, |to| vec![kernel::channel_pool_grad::call(params, chosen, g, to)]);
             }
+            Op::Dropout(dropout) if self.wants(input) => {
+                let error = self.error_buffer(input, "kept.error");
+                calls.push(self.dropping(id, dropout, g, error));
+                self.pass_error(input, error, &mut calls);
+            }
+            Op::Dropout(_) => {}
             Op::Mean => {
                 let params = kernel::global_mean_grad::Params::new(batch, shape);
                 self.add_error(input, &mut calls, |to| vec![kernel::global_mean_grad::call(params, g, to)]);

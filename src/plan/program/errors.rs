@@ -13,7 +13,7 @@ impl Lowering<'_> {
     }
 
     /// A buffer for an error of the shape under which the map is stored.
-    fn error_buffer(&mut self, edge: EdgeId, part: &str) -> BufferId {
+    pub(super) fn error_buffer(&mut self, edge: EdgeId, part: &str) -> BufferId {
         let elements = self.stored(edge).elements();
         self.scratch(format!("{}.{part}", self.graph.edge(edge).name), elements)
     }

@@ -4,7 +4,7 @@ use super::Lowering;
 use crate::device::BufferSpec;
 use crate::graph::{EdgeId, GraphError, NodeId, ParamId};
 use crate::kernel::{self, BufferId, KernelCall};
-use crate::op::{Conv2d, Linear, Op};
+use crate::op::{Conv2d, Dropout, Linear, Op};
 use crate::tensor::Shape;
 
 impl Lowering<'_> {
@@ -18,6 +18,9 @@ impl Lowering<'_> {
             // The same values in the same order: no work, the same buffer.
             self.program.maps.insert(node.output, inputs[0]);
             return Ok(vec![]);
+        }
+        if let Op::Dropout(dropout) = &node.op {
+            return Ok(self.dropout(id, dropout, inputs[0]).into_iter().collect());
         }
         let to = self.map(node.output, out);
         let (batch, from, shape) = (self.batch, inputs[0], shapes[0]);
@@ -58,10 +61,47 @@ impl Lowering<'_> {
                 let params = kernel::channel_pool::Params::new(batch, shape.pixels(), shape.c);
                 vec![kernel::channel_pool::call(params, from, to)]
             }
-            Op::Reshape(_) | Op::Requantise => unreachable!("returned above"),
+            Op::Reshape(_) | Op::Requantise | Op::Dropout(_) => unreachable!("returned above"),
         };
         calls.extend(self.keep(id, from, shape, to));
         Ok(calls)
+    }
+
+    /// In training the map that is left, stored on its input's grid; otherwise the input's own buffer.
+    fn dropout(&mut self, id: NodeId, dropout: &Dropout, from: BufferId) -> Option<KernelCall> {
+        let (input, output) = (self.graph.node(id).inputs[0], self.graph.node(id).output);
+        if let Some(&grid) = self.grids.get(&input) {
+            self.grids.insert(output, grid);
+        }
+        if self.training.is_none() {
+            self.program.maps.insert(output, from);
+            return None;
+        }
+        let to = self.map(output, self.stored(input));
+        Some(self.dropping(id, dropout, from, to))
+    }
+
+    /// The call that drops the same elements of a map as of its error.
+    pub(super) fn dropping(&mut self, id: NodeId, dropout: &Dropout, from: BufferId, to: BufferId) -> KernelCall {
+        let (batch, shape) = (self.batch, self.stored(self.graph.node(id).inputs[0]));
+        // The step is set when the call is made.
+        let key = kernel::dropout::Key { seed: dropout.seed, step: 0, tensor: id.index() as u32 };
+        let params = match dropout.channels {
+            true => kernel::dropout::Params::channels(batch, shape.pixels(), shape.c, dropout.probability, key),
+            false => kernel::dropout::Params::elements(batch, shape.elements(), dropout.probability, key),
+        };
+        let images = self.images();
+        kernel::dropout::call(params, from, images, to)
+    }
+
+    /// Each image's index in the data set.
+    fn images(&mut self) -> BufferId {
+        if let Some(images) = self.back.images {
+            return images;
+        }
+        let images = self.scratch("images".into(), 1);
+        self.back.images = Some(images);
+        images
     }
 
     /// The buffer of a parameter in the kernel's order; one that trains is state.

@@ -25,6 +25,7 @@ use crate::tensor::Shape;
 use crate::units::{Direction, HardwareDomain, Phase};
 pub use actions::Action;
 pub use held::held_bytes;
+pub use norm::Measured;
 use std::collections::HashMap;
 pub use training::{Learning, Statistics, Trained, Training, lower_training};
 pub use update::{Optimiser, Update, WeightDecay};

@@ -17,7 +17,41 @@ const BETA: usize = 1;
 const MEAN: usize = 2;
 const VARIANCE: usize = 3;
 
+/// A batch norm in the trunk's registers whose statistics the trunk measures.
+#[derive(Clone, Copy, Debug)]
+pub struct Measured {
+    pub node: NodeId,
+    pub channels: usize,
+    /// Mean and variance of a step's images.
+    moments: BufferId,
+    running: BufferId,
+}
+
+impl Measured {
+    /// Where mean and variance of a step are written.
+    pub fn moments(&self) -> BufferId {
+        self.moments
+    }
+
+    /// Moves the running statistics towards those of `values` values per channel.
+    pub fn follow(&self, values: usize) -> KernelCall {
+        kernel::running_stats::call(
+            kernel::running_stats::Params::new(self.channels, MOMENTUM, values),
+            self.moments,
+            self.running,
+        )
+    }
+}
+
 impl Lowering<'_> {
+    /// The buffers of a batch norm that the trunk measures.
+    pub(super) fn measured(&mut self, node: NodeId) -> Measured {
+        let running = self.running(node);
+        let channels = self.graph.param(self.graph.node(node).params[MEAN]).value.len();
+        let spec = BufferSpec::state(format!("{}.measured", self.graph.node(node).name), vec![0; 2 * channels]);
+        Measured { node, channels, moments: self.buffer(spec), running }
+    }
+
     fn norm_trains(&self, id: NodeId) -> bool {
         self.training.is_some() && (self.trains(id, GAMMA).is_some() || self.trains(id, BETA).is_some())
     }

@@ -1,6 +1,7 @@
 //! The adapter device's part of a training step: forward, loss, backward, and where everything that
 //! trains is held.
 
+use super::norm::Measured;
 use super::update::norm_parts;
 use super::{Lowering, Program, ProgramStep, TapBuffer, TapInCodes};
 use crate::device::BufferSpec;
@@ -29,6 +30,8 @@ pub struct Training<'a> {
     /// What is kept of forward, as [`crate::plan::kept`] says.
     pub kept: &'a [Kept],
     pub statistics: Statistics,
+    /// The trunk's batch norms whose running statistics follow what it measures.
+    pub measured: &'a [NodeId],
     /// Images of the whole step, over which the loss is a mean.
     pub images: usize,
     pub smoothing: f32,
@@ -70,12 +73,16 @@ impl Trained {
 pub struct Learning {
     /// The class of each image of the micro-batch.
     pub labels: BufferId,
+    /// The index in the data set of each, where something depends on it.
+    pub images: Option<BufferId>,
     /// Of each image its loss, and 1 if its largest logit is the label's.
     pub losses: BufferId,
     /// In the graph's order.
     pub trained: Vec<Trained>,
     /// Running mean and variance of the batch norms that follow their batches.
     pub running: Vec<(NodeId, BufferId)>,
+    /// Of those, the trunk's: where the statistics that it measured are written.
+    pub measured: Vec<Measured>,
     /// Parts of the norm of all gradients, and the factor that clips it with the norm itself.
     pub norm_parts: BufferId,
     pub norm: BufferId,
@@ -114,12 +121,14 @@ pub fn lower_training(
         let buffer = lowering.error_tap(tap, training.format)?;
         lowering.program.taps.push(buffer);
     }
+    let measured = training.measured.iter().map(|&id| lowering.measured(id)).collect();
     let trained = lowering.trained(training);
+    let images = lowering.back.images;
     let running = std::mem::take(&mut lowering.back.running);
     let parts = norm_parts(trained.iter().map(|t| t.elements));
     let norm_parts = lowering.buffer(BufferSpec::state("gradient-norm.parts", vec![0; parts]));
     let norm = lowering.buffer(BufferSpec::state("gradient-norm", vec![0; 2]));
-    lowering.program.learning = Some(Learning { labels, losses, trained, running, norm_parts, norm });
+    lowering.program.learning = Some(Learning { labels, images, losses, trained, running, measured, norm_parts, norm });
     Ok(lowering.finish(taps))
 }
 
