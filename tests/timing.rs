@@ -15,6 +15,7 @@ use trunkline::hw::{Body, Kind, State, Trunk, library};
 use trunkline::model::zoo::ZooSpec;
 use trunkline::plan::schedule;
 use trunkline::plan::tap::{TapPrecision, taps};
+use trunkline::plan::tap_format::TapFormat;
 use trunkline::scheme::{self, Request, SchemeSpec};
 
 mod common;
@@ -374,7 +375,7 @@ fn every_preset_times_a_whole_account() {
     let placed = scheme::place(&graph, &request).unwrap();
     for trunk in trunks() {
         let system = library::compose(&trunk.name, "jetson-orin-nano", "ucie-standard-x16").unwrap();
-        let taps = taps(&placed, TapPrecision::on(&system, 8)).unwrap();
+        let taps = taps(&placed, TapPrecision::on(&system, TapFormat::Int8)).unwrap();
         let timed = schedule::time(&placed.graph, &taps, &system).unwrap();
         let layers = layers::of(&placed.graph).unwrap();
         let weights: u64 = layers.iter().map(|l| l.work.weight_b).sum();

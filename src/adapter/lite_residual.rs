@@ -42,7 +42,11 @@ impl Build<'_> {
         // The largest odd side that the map holds.
         let side = SIDE.min((map.h.min(map.w) + 1) / 2 * 2 - 1);
         let groups = if map.c.is_multiple_of(2) && out_c.is_multiple_of(2) { 2 } else { 1 };
-        let conv = Conv2d { stride, groups, ..Conv2d::square(map.c, out_c, side, 1, side / 2) };
+        // Padded so that a strided map has its size divided and rounded down, as the pooled one has.
+        let around = stride.map(|s| side.saturating_sub(s));
+        let before = around.map(|n| n / 2);
+        let pad = [before[0], before[1], around[0] - before[0], around[1] - before[1]];
+        let conv = Conv2d { stride, groups, pad, ..Conv2d::square(map.c, out_c, side, 1, 0) };
         let sigma = (2.0 / conv.depth() as f64).sqrt();
         let made = self.conv(part, conv, input, sigma, Init::He)?;
         let normed = self.batch_norm(&format!("{part}.bn"), made, 1.0)?;

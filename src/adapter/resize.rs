@@ -11,13 +11,7 @@ use crate::units::HardwareDomain;
 impl Build<'_> {
     /// The averages of windows of `factor`, the rest of a map that they do not divide left out. They
     /// keep the map's codes.
-    pub fn pooled(
-        &mut self,
-        part: &str,
-        edge: EdgeId,
-        factor: [usize; 2],
-        tap: Tapped,
-    ) -> Result<EdgeId, GraphError> {
+    pub fn pooled(&mut self, part: &str, edge: EdgeId, factor: [usize; 2], tap: Tapped) -> Result<EdgeId, GraphError> {
         let map = self.graph.shape(edge);
         let kernel = [factor[0].clamp(1, map.h), factor[1].clamp(1, map.w)];
         if kernel == [1, 1] {

@@ -21,6 +21,7 @@ mod progress;
 mod quant_sweep;
 mod run;
 mod scalesim;
+mod schemes;
 mod train;
 mod validate;
 mod values;
@@ -55,6 +56,8 @@ enum Command {
     Account(account::Account),
     /// What if: accuracy, noise and overflows over widths, rounding and granularity.
     QuantSweep(quant_sweep::QuantSweep),
+    /// List the ways of adapting: where each was published, its options, and what crosses.
+    Schemes(schemes::Schemes),
     /// Compare a model with recorded outputs, layer by layer, to the bit.
     Verify(verify::Verify),
     /// Compare the hardware models with what was published.
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Eval(c) => c.execute(),
         Command::Account(c) => c.execute(),
         Command::QuantSweep(c) => c.execute(),
+        Command::Schemes(c) => c.execute(),
         Command::Verify(c) => c.execute(),
         Command::Validate(c) => c.execute(),
         Command::Hw(c) => c.execute(),

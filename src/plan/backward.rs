@@ -5,14 +5,13 @@
 //! Registers and the sums that update them cross once per step. Nothing here is declared either:
 //! it follows from the graph and from what trains.
 
-use super::tap::Tap;
+use super::tap::{Tap, register_load};
 use crate::graph::gradient::Gradients;
 use crate::graph::{Graph, NodeId};
 use crate::ledger::{Event, Ledger, Place};
-use crate::op::{Op, Registers};
+use crate::op::Op;
 use crate::quant::error_code::GradFormat;
 use crate::scheme::Placed;
-use crate::tensor::Shape;
 use crate::units::{Direction, HardwareDomain, Phase};
 
 /// The backward taps of one image, in the order of the forward taps that they answer, then the
@@ -38,6 +37,7 @@ pub fn taps(placed: &Placed, gradients: &Gradients, format: GradFormat) -> Vec<T
             shape: crossing.shape,
             elements,
             bits: format.bits(),
+            values: false,
             bytes: format.bytes(elements),
             crossing: Some(crossing),
         });
@@ -47,7 +47,7 @@ pub fn taps(placed: &Placed, gradients: &Gradients, format: GradFormat) -> Vec<T
 }
 
 /// Two sums per channel of the loadable batch norms leave the trunk, two registers per channel
-/// come back.
+/// come back; one of each where only the shifts train.
 fn registers(placed: &Placed, gradients: &Gradients) -> Vec<Tap> {
     if !placed.batch_norm.loads_registers() {
         return vec![];
@@ -56,27 +56,16 @@ fn registers(placed: &Placed, gradients: &Gradients) -> Vec<Tap> {
     if channels == 0 {
         return vec![];
     }
-    let tap = |name: &str, direction, bits, bytes| Tap {
-        name: name.into(),
-        direction,
-        phase: Phase::Update,
-        shape: Shape::vector(2 * channels),
-        elements: 2 * channels as u64,
-        bits,
-        bytes,
-        crossing: None,
+    let registers = register_load(Phase::Update, channels as u64, placed.loads_shifts_only());
+    // A sum of 32 bits for each register.
+    let gradients = Tap {
+        name: "batch-norm-gradients".into(),
+        direction: Direction::TapOut,
+        bits: 32,
+        bytes: 4 * registers.elements,
+        ..registers.clone()
     };
-    let n = channels as u64;
-    vec![
-        tap("batch-norm-gradients", Direction::TapOut, 32, 8 * n),
-        // On average: a multiplier is a mantissa of 32 and a shift of 8 bits, a bias has 32.
-        tap(
-            "batch-norm-registers",
-            Direction::TapIn,
-            4 * Registers::CHANNEL_BYTES as u32,
-            n * Registers::CHANNEL_BYTES,
-        ),
-    ]
+    vec![gradients, registers]
 }
 
 /// The trunk's batch norms that a step updates, with their channels.
@@ -128,6 +117,12 @@ mod tests {
         assert_eq!(errors("parallel", Some(Sites::AllButStem)), [917_504, 827_392 + 256]);
         assert_eq!(errors("adaptive-attention:m=2", None), [5_376, 229_376 - 131_072 + 256]);
         assert_eq!(errors("adaptive-attention:m=2,return=map", None), [229_376, 229_376 - 131_072 + 256]);
+        assert_eq!(errors("parallel", Some(Sites::Half)), [458_752, 458_752 - 65_536 + 256]);
+        assert_eq!(errors("low-rank", Some(Sites::AllButStem)), [917_504, 827_392 + 256]);
+        // Nothing trains before the stem's adapter, which reads what the stem made.
+        assert_eq!(errors("series", None), [1_048_576, 1_048_576 - 131_072 + 256]);
+        assert_eq!(errors("da3", None), [458_752, 573_440 - 131_072 + 256]);
+        assert_eq!(errors("da3:tap=pooled", None), [114_688, 143_360 - 32_768 + 256]);
     }
 
     #[test]

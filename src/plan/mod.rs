@@ -13,5 +13,6 @@ pub mod program;
 pub mod schedule;
 pub mod tally;
 pub mod tap;
+pub mod tap_format;
 pub mod timeline;
 pub mod training;

@@ -257,8 +257,8 @@ impl<'a> Trainer<'a> {
             for (param, sum) in params.into_iter().zip(sums) {
                 if let Some(t) = trained.iter().find(|t| t.param == param) {
                     self.write(t.gradient, &sum)?;
+                    crossed += sum.len() as u64;
                 }
-                crossed += sum.len() as u64;
             }
         }
         Ok(registers_crossed(crossed, 4 * crossed))
@@ -271,17 +271,25 @@ impl<'a> Trainer<'a> {
         }
         let trained = self.learning().trained.clone();
         let nodes: Vec<NodeId> = self.trunk.steps.iter().filter_map(|s| s.norm).collect();
-        let mut channels = 0;
+        let (mut elements, mut bytes) = (0, 0);
         for node in nodes {
             let params = self.graph.node(node).params.clone();
             let found = [params[0], params[1]].map(|p| trained.iter().find(|t| t.param == p));
-            let [Some(gamma), Some(beta)] = found else { continue };
-            let [gamma, beta] = [self.read(gamma.value, gamma.elements)?, self.read(beta.value, beta.elements)?];
+            let [gamma, Some(beta)] = found else { continue };
+            let beta = self.read(beta.value, beta.elements)?;
+            let channels = beta.len() as u64;
+            (elements, bytes) = match gamma {
+                Some(_) => (elements + 2 * channels, bytes + channels * Registers::CHANNEL_BYTES),
+                None => (elements + channels, bytes + channels * Registers::BIAS_BYTES),
+            };
+            let gamma = match gamma {
+                Some(gamma) => self.read(gamma.value, gamma.elements)?,
+                None => self.graph.param(params[0]).value.to_f32(),
+            };
             let [mean, variance] = [params[2], params[3]].map(|p| self.graph.param(p).value.to_f32());
-            channels += gamma.len() as u64;
             self.trunk.load_norm(node, NormValues { gamma: &gamma, beta: &beta, mean: &mean, variance: &variance })?;
         }
-        Ok(registers_crossed(2 * channels, channels * Registers::CHANNEL_BYTES))
+        Ok(registers_crossed(elements, bytes))
     }
 
     fn learning(&self) -> &Learning {

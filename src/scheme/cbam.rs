@@ -2,8 +2,8 @@
 
 use super::options::Options;
 use super::{Placing, Scheme, SchemeError, Sites};
-use crate::adapter::cbam::{self, Gates};
 use crate::adapter::Filters;
+use crate::adapter::cbam::{self, Gates};
 
 pub const SCHEME: Scheme = Scheme {
     name: "cbam",

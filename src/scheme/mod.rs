@@ -20,6 +20,7 @@ mod blocks;
 mod cbam;
 mod final_conv;
 mod fine_tune;
+pub mod fuse;
 mod head;
 mod head_only;
 mod lite_residual;
@@ -160,6 +161,15 @@ pub struct Placed {
 }
 
 impl Placed {
+    /// Whether a task has the shifts of the trunk's batch norms of its own but not their gains: its
+    /// registers are then biases.
+    pub fn loads_shifts_only(&self) -> bool {
+        let in_trunk = self.graph.nodes.iter().filter(|n| n.domain == HardwareDomain::Trunk);
+        let mut norms = in_trunk.filter(|n| matches!(n.op, Op::BatchNorm(_)));
+        let trains = |i: usize| move |n: &crate::graph::Node| self.graph.param(n.params[i]).trainable;
+        self.batch_norm.loads_registers() && norms.clone().any(trains(1)) && !norms.any(trains(0))
+    }
+
     /// Refuses a scheme that can only be counted.
     pub fn check_runs(&self) -> Result<(), SchemeError> {
         let name = self.scheme.0.split(':').next().unwrap_or_default();

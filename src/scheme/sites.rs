@@ -145,6 +145,10 @@ impl Placing {
         let before = |i: usize| (format!("before-stage{}", i + 1), stages[i].entry);
         let after = |i: usize| (format!("after-stage{}", i + 1), stages[i].exit);
         let third = |which: usize| (0..stages.len()).filter(move |i| i * 3 / stages.len() == which).map(before);
+        let of_blocks = matches!(self.sites, Some(Sites::All | Sites::Early | Sites::Mid | Sites::Late | Sites::Half));
+        if of_blocks && self.scheme.default_sites == Some(Sites::EachBlock) {
+            return Ok(self.chosen_junctions()?.into_iter().map(|(name, at)| (name, at.branch)).collect());
+        }
         let chosen: Vec<_> = match self.sites.as_ref().unwrap_or(&Sites::BeforeEachStage) {
             Sites::BeforeEachStage | Sites::All => (0..stages.len()).map(before).collect(),
             Sites::AfterEachStage => (0..stages.len()).map(after).collect(),
