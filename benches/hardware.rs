@@ -16,6 +16,7 @@ use trunkline::hw::{Body, Kind, Trunk, library};
 use trunkline::model::zoo::ZooSpec;
 use trunkline::plan::schedule;
 use trunkline::plan::tap::{TapPrecision, taps};
+use trunkline::plan::tap_format::TapFormat;
 use trunkline::price::price;
 use trunkline::scheme::{self, Request, SchemeSpec};
 
@@ -50,7 +51,7 @@ fn main() {
     let system = library::load_system(SYSTEM).expect("a shipped system");
     let request = Request { scheme: SchemeSpec("parallel".into()), sites: None, batch_norm: None, seed: 0 };
     let placed = scheme::place(&graph, &request).expect("the scheme fits");
-    let taps = taps(&placed, TapPrecision::on(&system, 8)).expect("a sound graph");
+    let taps = taps(&placed, TapPrecision::on(&system, TapFormat::Int8)).expect("a sound graph");
     let mut group = criterion.benchmark_group("account");
     group.bench_function("time and energy", |b| {
         b.iter(|| {

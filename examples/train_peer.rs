@@ -11,6 +11,7 @@ use trunkline::experiment::train::prepared;
 use trunkline::experiment::trunk::{Trunk, Wanted};
 use trunkline::hw::library::load_system;
 use trunkline::plan::program::{Optimiser, WeightDecay};
+use trunkline::plan::tap_format::TapFormat;
 use trunkline::run::{Prepared, TrainSettings, Trainer};
 use trunkline::scheme::{BatchNormMode, Request, SchemeSpec};
 use trunkline::trunk::backward::ErrorFormat;
@@ -40,7 +41,7 @@ fn main() -> Result<(), Failure> {
     trunk.calibrate(&input::reals(&set.images, shape, trunk.preprocess)?)?;
     let scheme = SchemeSpec(flag("--scheme", "parallel:init=zero"));
     let request = Request { scheme, sites: None, batch_norm: Some(BatchNormMode::Frozen), seed: 0 };
-    let (placed, program, taps) = prepared(&trunk, &request, &load_system("asic-h200-pcie")?, 16)?;
+    let (placed, program, taps) = prepared(&trunk, &request, &load_system("asic-h200-pcie")?, TapFormat::Int16)?;
     let settings = TrainSettings {
         micro_batch: flag("--micro-batch", "8").parse()?,
         slots: 2,

@@ -8,6 +8,7 @@ use std::path::Path;
 use trunkline::experiment::train::adapter_file::{Adapter, AdapterConfig, BaseModel, Input, Training};
 use trunkline::experiment::train::checkpoint::{self, Checkpoint, LAST};
 use trunkline::experiment::train::snapshot::{Array, Best, EpochMetrics, Evaluation, Held, Progress, Snapshot, Sums};
+use trunkline::plan::tap_format::TapFormat;
 
 const FILES: [&str; 4] =
     ["adapter_model.safetensors", "adapter_config.json", "optimizer.safetensors", "trainer_state.json"];
@@ -54,7 +55,7 @@ fn config() -> AdapterConfig {
         scheme: "parallel".into(),
         sites: Some("all".into()),
         batch_norm: "frozen".into(),
-        tap_in_bits: 16,
+        tap_in_bits: TapFormat::Int16,
         modules: vec!["stem.adapter".into()],
         trained: vec!["adapters".into(), "head".into()],
         classes: vec!["cat".into(), "dog".into()],

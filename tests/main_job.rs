@@ -12,8 +12,9 @@ use trunkline::experiment::{input, run as experiment};
 use trunkline::hw::library::load_system;
 use trunkline::plan::macs::MacRule;
 use trunkline::plan::tap::{Tap, TapPrecision, taps};
+use trunkline::plan::tap_format::TapFormat;
 use trunkline::run::{self as bus_run, Outcome, Prepared, RunError};
-use trunkline::scheme::{self, BatchNormMode, Placed, Request, SCHEMES, SchemeSpec};
+use trunkline::scheme::{self, BatchNormMode, Placed, Request, SCHEMES, Scheme, SchemeSpec};
 use trunkline::trunk::{TrunkProgram, prepare};
 use trunkline::units::{Direction, Phase};
 
@@ -21,6 +22,11 @@ mod common;
 
 const SYSTEM: &str = "asic-h200-pcie";
 const IMPORTED: &str = "models/mlperf_tiny/pretrainedResnet_quant.tflite";
+
+/// Every scheme that can run.
+fn schemes() -> impl Iterator<Item = &'static Scheme> {
+    SCHEMES.iter().filter(|s| s.counted_only.is_none())
+}
 
 fn request(scheme: &str) -> Request {
     Request { scheme: SchemeSpec(scheme.into()), sites: None, batch_norm: None, seed: 0 }
@@ -110,10 +116,10 @@ fn assert_taps(report: &RunReport, what: &str) {
 #[test]
 fn every_scheme_does_what_it_predicts() {
     for trunk in trunks() {
-        for scheme in SCHEMES {
+        for scheme in schemes() {
             for (bits, norm) in [(8, BatchNormMode::Frozen), (16, BatchNormMode::Registers)] {
                 let what = format!("{} + {} at {bits} bits, {norm:?}", trunk.name, scheme.name);
-                let settings = Settings { tap_in_bits: bits, ..settings() };
+                let settings = Settings { tap_in_bits: bits.to_string().parse().unwrap(), ..settings() };
                 let report = report(&trunk, with_norm(scheme.name, norm), &settings).unwrap();
                 assert_sane(&report, &trunk, &what);
                 let registers = report.account.taps.iter().any(|t| t.phase == Phase::Switch);
@@ -134,7 +140,7 @@ fn parallel_adapters_do_what_they_predict_at_every_placement() {
         for sites in ["all", "all-but-stem", "early", "mid", "late", "half", &list] {
             for bits in [8, 16] {
                 let what = format!("{} at {sites}, {bits} bits", trunk.name);
-                let settings = Settings { tap_in_bits: bits, ..settings() };
+                let settings = Settings { tap_in_bits: bits.to_string().parse().unwrap(), ..settings() };
                 let report = report(&trunk, at("parallel", sites), &settings).unwrap();
                 assert_sane(&report, &trunk, &what);
                 assert_eq!(report.account.sites, sites);
@@ -185,9 +191,9 @@ fn options_of_attention_change_what_they_say() {
 fn counting_alone_gives_what_a_run_gives() {
     let system = load_system(SYSTEM).unwrap();
     for trunk in trunks() {
-        for scheme in SCHEMES {
+        for scheme in schemes() {
             let ran = report(&trunk, request(scheme.name), &settings()).unwrap().account;
-            let (counted, _) = account(&trunk, &request(scheme.name), &system, 8, MacRule::Conv).unwrap();
+            let (counted, _) = account(&trunk, &request(scheme.name), &system, TapFormat::Int8, MacRule::Conv).unwrap();
             // A run adds notes on what it did; nothing else may differ.
             let without_notes = |mut a: trunkline::experiment::account::Account| {
                 a.notes.clear();
@@ -234,7 +240,7 @@ fn progress_is_told_of_every_image_once() {
 
 #[test]
 fn the_null_device_counts_the_same_and_claims_no_accuracy() {
-    for scheme in SCHEMES {
+    for scheme in schemes() {
         let trunk = zoo("resnet8");
         let nowhere = Settings { device: "null".into(), ..settings() };
         let counted = report(&trunk, request(scheme.name), &nowhere).unwrap();
@@ -364,6 +370,31 @@ fn loadable_registers_change_no_trunk_code() {
     assert_identity(&with_norm("head-only", BatchNormMode::Registers), 8);
 }
 
+/// Every other scheme that changes anything, at its identity.
+#[test]
+fn every_scheme_at_identity_changes_no_trunk_code() {
+    for spec in [
+        "bias-only",
+        "batch-norm",
+        "low-rank:init=zero",
+        "series:at=layer,init=zero",
+        "squeeze-excite:gate=2sigmoid,init=zero",
+        "squeeze-excite:gate=2sigmoid,init=zero,return=map",
+        "squeeze-excite:gate=2sigmoid,init=zero,tap=pooled",
+        "cbam:gate=2sigmoid,init=zero",
+        "cbam:gate=2sigmoid,init=zero,return=map",
+        "adaptive-attention:gate=2sigmoid,init=zero,tap=pooled",
+        "da3",
+        "da3:tap=pooled",
+        "da3:form=res",
+        "lite-residual:tap=pooled",
+        "side-path",
+        "side-path:tap=pooled",
+    ] {
+        assert_identity(&request(spec), 8);
+    }
+}
+
 #[test]
 fn adapters_that_are_not_at_identity_do_change_codes() {
     let trunk = calibrated(zoo("resnet8"));
@@ -433,7 +464,11 @@ fn a_gpu_and_the_twins_give_the_same_ledger_and_almost_the_same_codes() {
             ("final-conv", 8),
         ] {
             let what = format!("{} + {scheme} at {bits} bits", trunk.name);
-            let settings = Settings { tap_in_bits: bits, compare: Some(software.clone()), ..settings() };
+            let settings = Settings {
+                tap_in_bits: bits.to_string().parse().unwrap(),
+                compare: Some(software.clone()),
+                ..settings()
+            };
             let c = report(&trunk, request(scheme), &settings).unwrap().comparison.unwrap();
             assert_eq!(c.device, software);
             assert!(c.same_ledger, "{what}");
@@ -497,7 +532,7 @@ fn which_side_rounds_changes_bytes_and_no_result() {
             ("spatial-attention", 8),
         ] {
             let what = format!("{} + {scheme} at {bits} bits", trunk.name);
-            let settings = Settings { tap_in_bits: bits, ..settings() };
+            let settings = Settings { tap_in_bits: bits.to_string().parse().unwrap(), ..settings() };
             let adapter = report(&trunk, request(scheme), &settings).unwrap();
             let trunk_side = on_system(&trunk, request(scheme), &settings, &rounds).unwrap();
             assert_eq!(adapter.outputs_sha256, trunk_side.outputs_sha256, "{what}");

@@ -15,6 +15,7 @@ use trunkline::hw::{Access, Body, Kind, State, System, Trunk, library};
 use trunkline::model::zoo::ZooSpec;
 use trunkline::plan::schedule;
 use trunkline::plan::tap::{TapPrecision, taps};
+use trunkline::plan::tap_format::TapFormat;
 use trunkline::scheme::{self, Request, SchemeSpec};
 
 mod common;
@@ -374,7 +375,7 @@ fn every_preset_times_a_whole_account() {
     let placed = scheme::place(&graph, &request).unwrap();
     for trunk in trunks() {
         let system = library::compose(&trunk.name, "jetson-orin-nano", "ucie-standard-x16").unwrap();
-        let taps = taps(&placed, TapPrecision::on(&system, 8)).unwrap();
+        let taps = taps(&placed, TapPrecision::on(&system, TapFormat::Int8)).unwrap();
         let timed = schedule::time(&placed.graph, &taps, &system).unwrap();
         let layers = layers::of(&placed.graph).unwrap();
         let weights: u64 = layers.iter().map(|l| l.work.weight_b).sum();
@@ -484,7 +485,7 @@ fn taps_that_are_read_wait_for_requests() {
     let placed = scheme::place(&graph, &request).unwrap();
     let written = library::load_system("asic-h200-pcie").unwrap();
     let read = System { tap_out_access: Access::Read, ..written.clone() };
-    let taps = taps(&placed, TapPrecision::on(&written, 8)).unwrap();
+    let taps = taps(&placed, TapPrecision::on(&written, TapFormat::default())).unwrap();
     let [w, r] = [&written, &read].map(|system| schedule::time(&placed.graph, &taps, system).unwrap());
     assert_eq!(w.link.tap_out.payload_bytes, r.link.tap_out.payload_bytes);
     // FIGURES 2.1: a request is a header that carries nothing.

@@ -80,6 +80,16 @@ impl Lab {
     }
 }
 
+/// So that a scheme added to the list is trained here too.
+#[test]
+fn no_scheme_is_left_out() {
+    let here = include_str!("training.rs");
+    for scheme in scheme::SCHEMES.iter().filter(|s| s.counted_only.is_none()) {
+        let named = ["\",", ":"].iter().any(|end| here.contains(&format!("(\"{}{end}", scheme.name)));
+        assert!(named, "no training of '{}'", scheme.name);
+    }
+}
+
 /// Every step asserts that predicted == observed, and that what is held is what the plan says.
 #[test]
 fn every_scheme_learns() {
@@ -96,6 +106,26 @@ fn every_scheme_learns() {
         ("final-conv", Frozen, 0.02),
         ("fine-tune", Registers, 0.02),
         ("fine-tune", Frozen, 0.005),
+        ("bias-only", Registers, 0.02),
+        ("batch-norm", Registers, 0.02),
+        ("low-rank", Frozen, 0.02),
+        ("low-rank:init=zero", Registers, 0.02),
+        ("series:init=zero", Frozen, 0.005),
+        ("series:init=zero", Registers, 0.005),
+        ("series:at=layer,init=zero", Frozen, 0.005),
+        ("squeeze-excite:gate=2sigmoid", Frozen, 0.05),
+        ("squeeze-excite:gate=2sigmoid,tap=pooled", Frozen, 0.05),
+        ("squeeze-excite:gate=2sigmoid,return=map", Registers, 0.02),
+        ("cbam:gate=2sigmoid", Frozen, 0.05),
+        ("cbam:gate=2sigmoid,return=map", Registers, 0.02),
+        ("adaptive-attention:gate=2sigmoid,tap=pooled", Frozen, 0.05),
+        ("da3", Frozen, 0.02),
+        ("da3:tap=pooled", Registers, 0.02),
+        ("da3:form=res", Registers, 0.02),
+        ("lite-residual:tap=pooled", Frozen, 0.02),
+        ("lite-residual", Registers, 0.02),
+        ("side-path", Frozen, 0.02),
+        ("side-path:tap=pooled", Registers, 0.02),
     ] {
         let lab = lab("resnet8:width=0.5", scheme, Some(norm));
         let (losses, _) = lab.train(settings(12, GradFormat::F32), 12, rate);

@@ -15,6 +15,7 @@ use trunkline::experiment::train::learner::{
 use trunkline::experiment::train::run_folder::RunFolder;
 use trunkline::experiment::train::session::{Finished, SessionError, SessionSettings, run};
 use trunkline::experiment::train::snapshot::{Array, Evaluation, Held};
+use trunkline::plan::tap_format::TapFormat;
 use trunkline::seed::Noise;
 
 /// Least squares in f32 with momentum, noise by step, a running mean and a delayed exponent: whatever
@@ -140,7 +141,7 @@ fn adapter() -> AdapterConfig {
         scheme: "parallel".into(),
         sites: None,
         batch_norm: "frozen".into(),
-        tap_in_bits: 16,
+        tap_in_bits: TapFormat::Int16,
         modules: vec!["line".into()],
         trained: vec!["adapters".into()],
         classes: vec!["near".into(), "far".into()],

@@ -141,6 +141,22 @@ fn every_network_is_built_at_its_default_size() {
     }
 }
 
+/// Aswani et al.: one module after each of four stages, which are runs of one kernel size.
+#[test]
+fn modules_sit_after_the_four_stages_of_mobilenetv3() {
+    let graph = build("mobilenetv3-large", 10);
+    for scheme in ["adaptive-attention", "squeeze-excite", "cbam"] {
+        let sites = Some("after-each-kernel-size".parse().unwrap());
+        let request = Request { scheme: SchemeSpec(scheme.into()), sites, batch_norm: None, seed: 1 };
+        let placed = scheme::place(&graph, &request).unwrap();
+        let products = placed.graph.nodes.iter().filter(|n| n.name.ends_with("block3.product"));
+        assert_eq!(products.count(), 1, "{scheme}");
+        let shapes = placed.graph.crossings().into_iter().filter(|c| c.edge != placed.graph.input && c.shape.h > 1);
+        let tapped: Vec<usize> = shapes.filter(|c| c.shape.c > 1).map(|c| c.shape.c).collect();
+        assert_eq!(tapped, [24, 40, 112, 160], "{scheme}");
+    }
+}
+
 /// Every scheme finds its place on a network with gates, and what is left in the trunk is prepared.
 #[test]
 fn every_scheme_sits_on_mobilenetv3() {

@@ -5,14 +5,23 @@
 //! tap and implements no arithmetic.
 
 use crate::graph::{EdgeId, Graph, GraphError, NodeId, ParamId, ParamKind, ParamValue};
-use crate::op::{Conv2d, Dropout, Op};
+use crate::op::{Activation, BatchNorm, Conv2d, Dropout, Op};
 use crate::quant::{CodeType, QuantParams};
 use crate::seed;
 use crate::units::HardwareDomain;
 
 pub mod adaptive_attention;
+pub mod additive;
+pub mod additive_attention;
+pub mod cbam;
+pub mod lite_residual;
+pub mod low_rank;
 pub mod parallel;
+mod resize;
+pub mod series;
+pub mod side_path;
 pub mod spatial_attention;
+pub mod squeeze_excite;
 
 /// How the trainable arrays of an adapter start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +63,42 @@ pub enum Return {
     Mask,
     /// The attended map (h×w×c); it replaces the trunk's.
     Map,
+}
+
+/// What an adapter taps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tapped {
+    /// The map as it is; what is pooled is pooled on the adapter device.
+    Map,
+    /// The trunk pools, and only the pooled map crosses; what comes back pooled is enlarged in the trunk.
+    Pooled,
+}
+
+impl Tapped {
+    /// Where pooling, and enlarging what was made of it, takes place.
+    pub fn domain(self) -> HardwareDomain {
+        match self {
+            Tapped::Map => HardwareDomain::Adapter,
+            Tapped::Pooled => HardwareDomain::Trunk,
+        }
+    }
+}
+
+/// A part of an adapter's width: a number of channels, or a share of those that it sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filters {
+    Fixed(usize),
+    /// max(1, C / divisor).
+    ChannelsOver(usize),
+}
+
+impl Filters {
+    pub fn count(self, channels: usize) -> usize {
+        match self {
+            Filters::Fixed(m) => m,
+            Filters::ChannelsOver(divisor) => (channels / divisor).max(1),
+        }
+    }
 }
 
 /// Adds adapter nodes that belong to one site.
@@ -120,6 +165,57 @@ impl Build<'_> {
         self.node(part, Op::Conv2d(conv), &[input], &[weight], HardwareDomain::Adapter)
     }
 
+    /// A batch norm of the adapter's own: gamma and beta train, gamma starts as given.
+    pub fn batch_norm(&mut self, part: &str, input: EdgeId, gamma: f32) -> Result<EdgeId, GraphError> {
+        let channels = self.graph.shape(input).c;
+        let mut param = |end: &str, kind, value: f32, trainable| {
+            let values = ParamValue::F32(vec![value; channels]);
+            let id = self.graph.add_param(&format!("{}.{part}.{end}", self.site), &[channels], kind, values);
+            self.graph.params[id.index()].trainable = trainable;
+            id
+        };
+        let params = [
+            param("gamma", ParamKind::NormAffine, gamma, true),
+            param("beta", ParamKind::NormAffine, 0.0, true),
+            param("mean", ParamKind::NormStats, 0.0, false),
+            param("variance", ParamKind::NormStats, 1.0, false),
+        ];
+        let norm = Op::BatchNorm(BatchNorm { channels, epsilon: 1e-5 });
+        self.node(part, norm, &[input], &params, HardwareDomain::Adapter)
+    }
+
+    /// Two 1×1 convolutions with biases and a ReLU between them, as gates have them. The first starts
+    /// N(0, 2/inputs), the second N(0, 1/hidden) or zero.
+    pub fn perceptron(&mut self, input: EdgeId, hidden: usize, init: Init) -> Result<EdgeId, GraphError> {
+        let channels = self.graph.shape(input).c;
+        let (first, second) = ((2.0 / channels as f64).sqrt(), (1.0 / hidden as f64).sqrt());
+        let reduced = self.conv("reduce", Conv2d::square(channels, hidden, 1, 1, 0), input, first, Init::He)?;
+        self.add_bias(hidden);
+        let relu = self.on_device("relu", Op::Activation(Activation::Relu), &[reduced])?;
+        let expanded = self.conv("expand", Conv2d::square(hidden, channels, 1, 1, 0), relu, second, init)?;
+        self.add_bias(channels);
+        Ok(expanded)
+    }
+
+    /// Gives the convolution that was added last a bias of zeros that trains.
+    fn add_bias(&mut self, channels: usize) {
+        let node = self.graph.nodes.last().expect("just added");
+        let name = format!("{}.bias", node.name);
+        let bias = self.graph.add_param(&name, &[channels], ParamKind::Bias, ParamValue::F32(vec![0.0; channels]));
+        self.graph.params[bias.index()].trainable = true;
+        self.graph.nodes.last_mut().expect("just added").params.push(bias);
+    }
+
+    /// A node without parameters on the adapter device.
+    pub fn on_device(&mut self, part: &str, op: Op, inputs: &[EdgeId]) -> Result<EdgeId, GraphError> {
+        self.node(part, op, inputs, &[], HardwareDomain::Adapter)
+    }
+
+    /// The gate's function of a logit.
+    pub fn gate(&mut self, part: &str, gate: Gate, logit: EdgeId) -> Result<EdgeId, GraphError> {
+        self.on_device(part, Op::Activation(Activation::Sigmoid { gain: gate.gain() }), &[logit])
+    }
+
     /// Multiplies the map `edge` by `mask` and lets every former reader of `edge` read the product,
     /// which keeps the map's codes.
     pub fn attend(
@@ -130,20 +226,44 @@ impl Build<'_> {
         back: Return,
         own: &[NodeId],
     ) -> Result<(), GraphError> {
+        let product = self.product("product", [edge, mask], gate, back)?;
+        self.stand_in(edge, product, own);
+        Ok(())
+    }
+
+    /// The product of a map and a mask, under the map's codes.
+    pub fn product(
+        &mut self,
+        part: &str,
+        [edge, mask]: [EdgeId; 2],
+        gate: Gate,
+        back: Return,
+    ) -> Result<EdgeId, GraphError> {
         let domain = match back {
             Return::Mask => HardwareDomain::Trunk,
             Return::Map => HardwareDomain::Adapter,
         };
-        let readers: Vec<NodeId> = self.graph.consumers(edge).into_iter().filter(|n| !own.contains(n)).collect();
-        let product = self.node("product", Op::Mul, &[edge, mask], &[], domain)?;
+        let product = self.node(part, Op::Mul, &[edge, mask], &[], domain)?;
         self.graph.edge_mut(mask).quant = Some(gate.mask_codes());
         self.graph.edge_mut(product).quant = self.graph.edge(edge).quant;
+        Ok(product)
+    }
+
+    /// Lets every reader of `edge` but the adapter's `own` nodes, and the last one added, read `new`.
+    pub fn stand_in(&mut self, edge: EdgeId, new: EdgeId, own: &[NodeId]) {
+        let maker = self.graph.edge(new).producer;
+        let others = |n: &NodeId| !own.contains(n) && Some(*n) != maker;
+        let readers: Vec<NodeId> = self.graph.consumers(edge).into_iter().filter(others).collect();
         for reader in readers {
-            self.graph.rewire(reader, edge, product);
+            self.graph.rewire(reader, edge, new);
         }
         if self.graph.output == edge {
-            self.graph.output = product;
+            self.graph.output = new;
         }
-        Ok(())
+    }
+
+    /// The nodes added since there were `first` of them.
+    pub fn since(&self, first: usize) -> Vec<NodeId> {
+        (first as u32..self.graph.nodes.len() as u32).map(NodeId).collect()
     }
 }

@@ -10,6 +10,7 @@ use crate::experiment::training_account::training_account;
 use crate::experiment::trunk::{Trunk, Wanted};
 use crate::hw::{System, library};
 use crate::plan::macs::MacRule;
+use crate::plan::tap_format::TapFormat;
 use crate::quant::Profile;
 use crate::quant::error_code::GradFormat;
 use crate::report;
@@ -69,9 +70,9 @@ pub struct Account {
     /// How MACs are counted: conv (what a MAC array executes), ptflops, nettailor
     #[arg(long, value_name = "RULE", default_value = "conv")]
     mac_rule: MacRule,
-    /// Bits of a sum that enters a trunk accumulator: 8 or 16
-    #[arg(long, value_name = "BITS", default_value = "8", value_parser = values::tap_bits)]
-    tap_bits: u32,
+    /// How values enter the trunk: as codes of 8 or 16 bits (of 16 only into accumulators), or as f16 or f32 that it rounds
+    #[arg(long, value_name = "FORMAT", default_value = "8")]
+    tap_bits: TapFormat,
     /// Also count a training step: backward MACs and traffic, bytes kept by layer and side
     #[arg(long)]
     train: bool,

@@ -22,6 +22,7 @@ mod progress;
 mod quant_sweep;
 mod run;
 mod scalesim;
+mod schemes;
 mod sweep;
 mod train;
 mod validate;
@@ -59,6 +60,8 @@ enum Command {
     QuantSweep(quant_sweep::QuantSweep),
     /// Count or train every point of a grid, in a folder that can be gone on with.
     Sweep(sweep::Sweep),
+    /// List the ways of adapting: where each was published, its options, and what crosses.
+    Schemes(schemes::Schemes),
     /// Compare a model with recorded outputs, layer by layer, to the bit.
     Verify(verify::Verify),
     /// Compare the hardware models with what was published.
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Account(c) => c.execute(),
         Command::QuantSweep(c) => c.execute(),
         Command::Sweep(c) => c.execute(),
+        Command::Schemes(c) => c.execute(),
         Command::Verify(c) => c.execute(),
         Command::Validate(c) => c.execute(),
         Command::Hw(c) => c.execute(),

@@ -7,6 +7,7 @@ use crate::data::{self, Dataset, OpenOptions};
 use crate::experiment::run::{CALIBRATION_IMAGES, Job, Settings, calibration_images, run};
 use crate::experiment::trunk::{Trunk, Wanted};
 use crate::hw::library;
+use crate::plan::tap_format::TapFormat;
 use crate::quant::Profile;
 use crate::quantise::Calibration;
 use crate::report;
@@ -47,9 +48,9 @@ pub struct Run {
     /// Go on without images that do not decode; they are counted and the first are named
     #[arg(long)]
     skip_bad: bool,
-    /// Bits of a sum that enters a trunk accumulator: 8 or 16
-    #[arg(long, value_name = "BITS", default_value = "8", value_parser = values::tap_bits)]
-    tap_bits: u32,
+    /// How values enter the trunk: as codes of 8 or 16 bits (of 16 only into accumulators), or as f16 or f32 that it rounds
+    #[arg(long, value_name = "FORMAT", default_value = "8")]
+    tap_bits: TapFormat,
     /// How the scales of a float network are chosen: min-max, percentile[:P], mse
     #[arg(long, value_name = "METHOD", long_help = values::calibration_help())]
     calibration: Option<Calibration>,

@@ -12,6 +12,7 @@ use crate::experiment::train::tasks::{Task, train_tasks};
 use crate::experiment::train::{TrainJob, TrainSettings, learning_device, train};
 use crate::experiment::trunk::{Trunk, Wanted};
 use crate::hw::{System, library};
+use crate::plan::tap_format::TapFormat;
 use crate::quant::Profile;
 use crate::quant::error_code::GradFormat;
 use crate::quantise::Calibration;
@@ -92,9 +93,10 @@ struct Flags {
     /// What fixes the exponent of an image's errors: dynamic (itself), delayed (the step before)
     #[arg(long, value_name = "E", default_value = "dynamic", value_parser = values::word::<ExponentMode>)]
     grad_exponent: ExponentMode,
-    /// Bits of a sum that enters a trunk accumulator: 8 or 16 (8 are too coarse to learn by small steps)
-    #[arg(long, value_name = "BITS", default_value = "16", value_parser = values::tap_bits)]
-    tap_bits: u32,
+    /// How values enter the trunk: as codes of 8 or 16 bits (of 16 only into accumulators; 8 are too coarse there to
+    /// learn by small steps), or as f16 or f32 that it rounds
+    #[arg(long, value_name = "FORMAT", default_value = "16")]
+    tap_bits: TapFormat,
     /// Adapter device: auto, gpu, cpu, or part of a name from `trunkline devices`
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: String,

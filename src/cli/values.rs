@@ -94,15 +94,6 @@ pub fn augment_help() -> String {
     listed("What is drawn for every image in every epoch", own.chain(named))
 }
 
-/// Bits of a sum that enters an accumulator.
-pub fn tap_bits(text: &str) -> Result<u32, String> {
-    match text {
-        "8" => Ok(8),
-        "16" => Ok(16),
-        _ => Err("a tap-in has 8 or 16 bits".into()),
-    }
-}
-
 /// Bits of a weight or of a map's codes.
 pub fn code_bits(text: &str) -> Result<u8, String> {
     bits(text, 2, 8)
@@ -193,9 +184,11 @@ pub fn sites_help() -> String {
     let entries = [
         ("all, all-but-stem", "beside the trunk's convolutions"),
         ("early, mid, late", "in that third of the stages"),
-        ("half", "beside the second convolution of every block"),
+        ("half", "beside the second convolution of every block, or across every second block"),
         ("before-each-stage, after-each-stage", "on the maps at stage boundaries"),
-        ("a comma-separated list", "convolutions by name (see `trunkline inspect`), or before:1,after:2,…"),
+        ("after-each-kernel-size", "after each run of depthwise convolutions of one size: MobileNetV3's four stages"),
+        ("each-block", "on the map of every block's convolutions, or across it"),
+        ("a comma-separated list", "convolutions by name (see `trunkline inspect`), or before:1,after:2,block:3,…"),
     ];
     listed("Where the adapters sit", entries.map(|(name, about)| (name.to_string(), about.to_string())))
 }
@@ -227,8 +220,6 @@ mod tests {
         assert_eq!(threads("0"), Ok(0));
         assert!(threads("1025").unwrap_err().contains("0 to 1024"));
         assert!(seed("x").unwrap_err().contains("from 0"));
-        assert_eq!((tap_bits("8"), tap_bits("16")), (Ok(8), Ok(16)));
-        assert!(tap_bits("12").is_err());
         assert!(weight_decay("0.5").is_ok() && weight_decay("-1").is_err());
         assert!(augmentation("zoom").unwrap_err().contains("none, auto, plain, pad-crop"));
         assert_eq!(recipe("auto", Augmentation::CROP), Augmentation::CROP);

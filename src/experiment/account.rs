@@ -10,6 +10,7 @@ use crate::plan::macs::{self, MacCounts, MacRule};
 use crate::plan::params::{self, ParamCounts};
 use crate::plan::schedule::{self, LinkUse, Time};
 use crate::plan::tap::{Tap, TapPrecision, taps};
+use crate::plan::tap_format::TapFormat;
 use crate::price::area::{Network, area};
 use crate::price::{self, Activity, EnergyReport};
 use crate::scheme::{self, BatchNormMode, Placed, Request, SchemeError};
@@ -67,7 +68,7 @@ pub struct Account {
     pub classes: usize,
     pub system: String,
     pub profile: String,
-    pub tap_in_bits: u32,
+    pub tap_in_bits: TapFormat,
     pub mac_rule: MacRule,
     pub params: ParamCounts,
     pub macs: MacCounts,
@@ -97,7 +98,7 @@ pub fn account(
     trunk: &Trunk,
     request: &Request,
     system: &System,
-    tap_in_bits: u32,
+    tap_in_bits: TapFormat,
     rule: MacRule,
 ) -> Result<(Account, Placed), AccountError> {
     let placed = scheme::place(&trunk.graph, request)?;
@@ -110,7 +111,7 @@ pub fn count(
     trunk: &Trunk,
     placed: &Placed,
     system: &System,
-    tap_in_bits: u32,
+    tap_in_bits: TapFormat,
     rule: MacRule,
 ) -> Result<Account, AccountError> {
     let taps = taps(placed, TapPrecision::on(system, tap_in_bits))?;

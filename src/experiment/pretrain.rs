@@ -24,6 +24,7 @@ use crate::device::{self, DeviceError};
 use crate::graph::ParamValue;
 use crate::hw::System;
 use crate::plan::program::{Optimiser, WeightDecay};
+use crate::plan::tap_format::TapFormat;
 use crate::quant::error_code::GradFormat;
 use crate::run::{self, Prepared, RunError, TrainingMemory};
 use crate::scheme::{Request, SchemeSpec};
@@ -156,7 +157,7 @@ fn train_settings(settings: &PretrainSettings) -> TrainSettings {
         clip: settings.clip,
         // No error crosses: the whole network is on one side.
         errors: ErrorFormat { format: GradFormat::F32, rule: ErrorRule::NearestEven, exponent: ExponentMode::Dynamic },
-        tap_in_bits: 16,
+        tap_in_bits: TapFormat::Int16,
         micro_batch: settings.session.batch,
         threads: settings.threads,
         device: settings.device.clone(),
@@ -220,7 +221,7 @@ fn frozen_accuracy(
 ) -> Result<Evaluation, ExperimentError> {
     let seed = settings.session.seed;
     let request = Request { scheme: SchemeSpec("head-only".into()), sites: None, batch_norm: None, seed };
-    let (placed, program, taps) = prepared(trunk, &request, system, 16)?;
+    let (placed, program, taps) = prepared(trunk, &request, system, TapFormat::Int16)?;
     let mut device = device::open(&settings.device).map_err(|e: DeviceError| ExperimentError::from(e))?;
     let run_settings = run::Settings {
         images: set.len(),

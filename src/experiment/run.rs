@@ -14,6 +14,7 @@ use crate::model::hex;
 use crate::model::trunk_file::Calibrated;
 use crate::plan::macs::{MacCounts, MacRule};
 use crate::plan::tap::{TapPrecision, taps};
+use crate::plan::tap_format::TapFormat;
 use crate::quant::{Arith, Profile, ProfileError};
 use crate::run::{self, Outcome, Prepared, RunError};
 use crate::scheme::{self, Request, SchemeError};
@@ -69,7 +70,7 @@ pub struct Job<'a> {
 /// How to run it. Of these only the precision and the device can change a result.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub tap_in_bits: u32,
+    pub tap_in_bits: TapFormat,
     pub micro_batch: usize,
     /// 0 for one per core.
     pub threads: usize,
@@ -81,7 +82,14 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { tap_in_bits: 8, micro_batch: 8, threads: 0, device: "auto".into(), compare: None, measured: false }
+        Self {
+            tap_in_bits: TapFormat::Int8,
+            micro_batch: 8,
+            threads: 0,
+            device: "auto".into(),
+            compare: None,
+            measured: false,
+        }
     }
 }
 
@@ -171,11 +179,12 @@ pub fn run(mut job: Job, settings: &Settings, progress: &(dyn Fn(usize) + Sync))
     let calibration_s = started.elapsed().as_secs_f64();
     engine_runs(job.system, &job.trunk.profile)?;
     let placed = scheme::place(&job.trunk.graph, &job.request)?;
+    placed.check_runs()?;
     if placed.batch_norm.loads_registers() && job.trunk.profile.folds_norms() {
         return Err(ExperimentError::NoRegisters { profile: job.trunk.profile.to_string() });
     }
     let account = count(&job.trunk, &placed, job.system, settings.tap_in_bits, MacRule::Conv)?;
-    let bits = u8::try_from(settings.tap_in_bits).expect("checked to be 8 or 16");
+    let bits = settings.tap_in_bits.code_bits();
     let trunk = prepare(&placed.graph, &job.trunk.profile, bits)?;
     let taps = taps(&placed, TapPrecision::on(job.system, settings.tap_in_bits))?;
     let prepared = Prepared { placed: &placed, trunk: &trunk, taps: &taps };

@@ -6,6 +6,7 @@ use crate::hw::System;
 use crate::plan::prepared::{Prepared, Work};
 use crate::plan::schedule::{Costed, Place};
 use crate::plan::tap::{TapPrecision, taps};
+use crate::plan::tap_format::TapFormat;
 use crate::plan::timeline::{Span, Timeline};
 use crate::scheme::{self, Request};
 use crate::units::{Direction, Phase};
@@ -49,7 +50,7 @@ pub fn trace(
     trunk: &Trunk,
     request: &Request,
     system: &System,
-    tap_in_bits: u32,
+    tap_in_bits: TapFormat,
     images: usize,
 ) -> Result<Trace, AccountError> {
     let placed = scheme::place(&trunk.graph, request)?;

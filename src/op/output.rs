@@ -63,6 +63,9 @@ impl Registers {
     /// What one channel takes on the chip: a multiplier and 32 bits of bias.
     pub const CHANNEL_BYTES: u64 = Multiplier::BYTES + 4;
 
+    /// Of these, the bias alone.
+    pub const BIAS_BYTES: u64 = 4;
+
     pub fn channels(&self) -> usize {
         self.bias.len()
     }

@@ -5,11 +5,11 @@
 //! Registers and the sums that update them cross once per step. Nothing here is declared either:
 //! it follows from the graph and from what trains.
 
-use super::tap::Tap;
+use super::tap::{Tap, register_load};
 use crate::graph::gradient::Gradients;
 use crate::graph::{Graph, NodeId};
 use crate::ledger::{Event, Ledger, Place};
-use crate::op::{Op, Registers};
+use crate::op::Op;
 use crate::quant::error_code::GradFormat;
 use crate::scheme::Placed;
 use crate::tensor::Shape;
@@ -38,6 +38,7 @@ pub fn taps(placed: &Placed, gradients: &Gradients, format: GradFormat) -> Vec<T
             shape: crossing.shape,
             elements,
             bits: format.bits(),
+            values: false,
             bytes: format.bytes(elements),
             crossing: Some(crossing),
         });
@@ -46,8 +47,8 @@ pub fn taps(placed: &Placed, gradients: &Gradients, format: GradFormat) -> Vec<T
     taps
 }
 
-/// Two sums per channel of the loadable batch norms leave the trunk, two more where it measures their
-/// statistics; two registers per channel come back.
+/// Sums of the loadable batch norms leave the trunk, two per channel or one where only the shifts train,
+/// two more where it measures their statistics; their registers come back.
 fn registers(placed: &Placed, gradients: &Gradients) -> Vec<Tap> {
     if !placed.batch_norm.loads_registers() {
         return vec![];
@@ -57,23 +58,22 @@ fn registers(placed: &Placed, gradients: &Gradients) -> Vec<Tap> {
         return vec![];
     }
     let n = channels as u64;
-    let tap = |name: &str, direction, bits, bytes| Tap {
+    let registers = register_load(Phase::Update, n, placed.loads_shifts_only());
+    let out = |name: &str, elements, bits: u32| Tap {
         name: name.into(),
-        direction,
-        phase: Phase::Update,
-        shape: Shape::vector(2 * channels),
-        elements: 2 * channels as u64,
+        direction: Direction::TapOut,
+        shape: Shape::vector(elements as usize),
+        elements,
         bits,
-        bytes,
-        crossing: None,
+        bytes: elements * u64::from(bits / 8),
+        ..registers.clone()
     };
-    let mut taps = vec![tap("batch-norm-gradients", Direction::TapOut, 32, 8 * n)];
+    let trained = if placed.trains_shifts_only() { n } else { 2 * n };
+    let mut taps = vec![out("batch-norm-gradients", trained, 32)];
     if placed.batch_norm.measures_statistics() {
-        taps.push(tap("batch-norm-sums", Direction::TapOut, 64, 16 * n));
+        taps.push(out("batch-norm-sums", 2 * n, 64));
     }
-    // On average: a multiplier is a mantissa of 32 and a shift of 8 bits, a bias has 32.
-    let bits = 4 * Registers::CHANNEL_BYTES as u32;
-    taps.push(tap("batch-norm-registers", Direction::TapIn, bits, n * Registers::CHANNEL_BYTES));
+    taps.push(registers);
     taps
 }
 
@@ -134,6 +134,12 @@ mod tests {
         assert_eq!(errors("parallel", Some(Sites::AllButStem)), [917_504, 827_392 + 256]);
         assert_eq!(errors("adaptive-attention:m=2", None), [5_376, 229_376 - 131_072 + 256]);
         assert_eq!(errors("adaptive-attention:m=2,return=map", None), [229_376, 229_376 - 131_072 + 256]);
+        assert_eq!(errors("parallel", Some(Sites::Half)), [458_752, 458_752 - 65_536 + 256]);
+        assert_eq!(errors("low-rank", Some(Sites::AllButStem)), [917_504, 827_392 + 256]);
+        // Nothing trains before the stem's adapter, which reads what the stem made.
+        assert_eq!(errors("series", None), [1_048_576, 1_048_576 - 131_072 + 256]);
+        assert_eq!(errors("da3", None), [458_752, 573_440 - 131_072 + 256]);
+        assert_eq!(errors("da3:tap=pooled", None), [114_688, 143_360 - 32_768 + 256]);
     }
 
     #[test]

@@ -59,3 +59,70 @@ fn adapts_stem(placed: &Placed, node: crate::graph::NodeId) -> bool {
     let inserted = graph.node(node).site.is_some() && graph.node(node).domain == HardwareDomain::Adapter;
     inserted && graph.node(node).inputs.contains(&graph.input)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::zoo::ZooSpec;
+    use crate::plan::tap::{TapPrecision, taps};
+    use crate::scheme::{BatchNormMode, Request, SchemeSpec, Sites, place};
+
+    /// Elements out of and into the trunk for one image of resnet26, the head's 256 features left out.
+    fn crossing(scheme: &str, sites: Option<Sites>, side: usize) -> [u64; 2] {
+        let trunk = ZooSpec::parse("resnet26", Some(side), Some(10), 1).unwrap().build().unwrap();
+        let batch_norm = Some(BatchNormMode::Frozen);
+        let request = Request { scheme: SchemeSpec(scheme.into()), sites, batch_norm, seed: 1 };
+        let placed = place(&trunk, &request).unwrap();
+        let taps = taps(&placed, TapPrecision::codes(8)).unwrap();
+        let of = |direction| {
+            let forward = taps.iter().filter(|t| t.phase == Phase::Forward && t.direction == direction);
+            forward.map(|t| t.elements).sum::<u64>()
+        };
+        let [out, back] = [of(Direction::TapOut), of(Direction::TapIn)];
+        [if scheme == "fine-tune" { out } else { out - 256 }, back]
+    }
+
+    /// SPEC 3.2.
+    #[test]
+    fn what_crosses_is_the_table() {
+        for (scheme, sites, at_64, total_at_72) in [
+            ("fine-tune", None, [12_288, 0], 15_552),
+            ("parallel", Some(Sites::AllButStem), [860_160, 917_504], 2_249_856),
+            ("parallel", None, [872_448, 1_048_576], 2_431_296),
+            ("low-rank", None, [872_448, 1_048_576], 2_431_296),
+            ("parallel", Some(Sites::Half), [458_752, 458_752], 1_161_216),
+            ("series", None, [1_048_576, 1_048_576], 2_654_208),
+            ("adaptive-attention", None, [229_376, 5_376], 297_108),
+            ("spatial-attention", None, [229_376, 5_376], 297_108),
+            ("adaptive-attention:return=map", None, [229_376, 229_376], 580_608),
+            ("da3", None, [573_440, 458_752], 1_306_368),
+            ("da3:form=res", None, [573_440, 458_752], 1_306_368),
+            ("lite-residual", None, [573_440, 458_752], 1_306_368),
+            ("head-only", None, [0, 0], 0),
+            ("bias-only", None, [0, 0], 0),
+            ("batch-norm", None, [0, 0], 0),
+        ] {
+            assert_eq!(crossing(scheme, sites.clone(), 64), at_64, "{scheme}, {sites:?}");
+            assert_eq!(crossing(scheme, sites, 72).iter().sum::<u64>(), total_at_72, "{scheme} at 72");
+        }
+    }
+
+    /// SPEC 3.2: pooled in the trunk. Attention's gain runs before the map is enlarged, at the resolution
+    /// of the block's input; a residual module's stride is the block's.
+    #[test]
+    fn what_is_pooled_in_the_trunk_crosses_small() {
+        assert_eq!(crossing("lite-residual:tap=pooled", None, 64), [143_360, 114_688]);
+        assert_eq!(crossing("lite-residual:tap=pooled", None, 72).iter().sum::<u64>(), 318_976);
+        assert_eq!(crossing("da3:tap=pooled", None, 64)[0], 143_360);
+        assert_eq!(crossing("adaptive-attention:tap=pooled", None, 64), [229_376 / 4, 5_376 / 4]);
+        let channels = 4 * (64 + 128 + 256);
+        assert_eq!(crossing("squeeze-excite:tap=pooled", None, 64), [channels, channels]);
+        assert_eq!(crossing("squeeze-excite", None, 64), [458_752, channels]);
+        assert_eq!(crossing("squeeze-excite:return=map", None, 64), [458_752, 458_752]);
+        assert_eq!(crossing("cbam", None, 64), [458_752, channels + 4 * (1024 + 256 + 64)]);
+        assert_eq!(crossing("cbam:gates=spatial", None, 64), [458_752, 4 * (1024 + 256 + 64)]);
+        // The image, averaged 4×4.
+        assert_eq!(crossing("side-path:tap=pooled", None, 64)[0], 3 * 16 * 16);
+        assert_eq!(crossing("side-path", None, 64), [3 * 64 * 64, 65_536 + 32_768 + 16_384]);
+    }
+}

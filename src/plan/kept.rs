@@ -232,6 +232,14 @@ mod tests {
             ("adaptive-attention:m=2", Registers, Values, 5_359_616, 6_782_992),
             ("parallel", Registers, Values, 7_867_392, 9_956_896),
             ("fine-tune", Registers, Values, 8_555_520, 10_827_808),
+            ("series", Registers, Values, 12_766_208, 16_156_960),
+            ("bias-only", Registers, Values, 117_760, 148_768),
+            ("batch-norm", Registers, Values, 4_377_600, 5_540_128),
+            ("da3", Registers, Values, 719_424, 897_040),
+            // Its head's input, as above.
+            ("da3:tap=pooled", Registers, Codes, 289_344 - 768, 362_512 - 768),
+            ("da3:pool=4", Registers, Values, 268_176, 326_928),
+            ("da3:pool=4,tap=pooled", Registers, Codes, 160_656 - 768, 199_824 - 768),
         ] {
             let got = [64, 72].map(|side| resnet26(scheme, norm, maps, side));
             assert_eq!(got, [at_64, at_72], "{scheme}, {norm:?}, {maps:?}");

@@ -14,5 +14,6 @@ pub mod schedule;
 pub mod switch;
 pub mod tally;
 pub mod tap;
+pub mod tap_format;
 pub mod timeline;
 pub mod training;

@@ -1,5 +1,6 @@
 //! Taps with their precision: the crossings of a placed graph as transfers of one image.
 
+use super::tap_format::TapFormat;
 use crate::graph::crossing::Crossing;
 use crate::graph::{Graph, GraphError, Node};
 use crate::hw::{RoundsAt, System};
@@ -19,6 +20,9 @@ pub struct Tap {
     pub shape: Shape,
     pub elements: u64,
     pub bits: u32,
+    /// Whether values cross that the trunk rounds, and not codes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub values: bool,
     pub bytes: u64,
     /// The crossing it is derived from; none for register loads.
     #[serde(skip)]
@@ -28,25 +32,26 @@ pub struct Tap {
 /// What crosses in which precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TapPrecision {
-    /// Of a sum that enters an accumulator: 8 or 16.
+    /// Of a code that enters an accumulator: 8 or 16.
     pub tap_in_bits: u32,
-    /// Where the trunk rounds what enters it, values cross as they are, 32 bits each.
-    pub trunk_rounds: bool,
+    /// Of a value, where values enter the trunk and it rounds them.
+    pub value_bits: Option<u32>,
 }
 
 impl TapPrecision {
     /// Rounded by the adapter device, so that codes cross.
     pub fn codes(tap_in_bits: u32) -> Self {
-        Self { tap_in_bits, trunk_rounds: false }
+        Self { tap_in_bits, value_bits: None }
     }
 
-    /// As a system's files say.
-    pub fn on(system: &System, tap_in_bits: u32) -> Self {
-        Self { tap_in_bits, trunk_rounds: system.tap_in_rounds == RoundsAt::Trunk }
+    /// As was asked for; on a system whose trunk rounds, values cross instead of codes.
+    pub fn on(system: &System, format: TapFormat) -> Self {
+        let by_system = (system.tap_in_rounds == RoundsAt::Trunk).then_some(VALUE_BITS);
+        Self { tap_in_bits: format.code_bits().into(), value_bits: format.value_bits().or(by_system) }
     }
 }
 
-/// Bits of a value that crosses unrounded.
+/// Bits of a value that crosses unrounded where nobody asked for fewer.
 pub const VALUE_BITS: u32 = 32;
 
 /// All transfers of a placed graph: the forward taps in edge order, then the register load of a
@@ -62,9 +67,10 @@ pub fn taps(placed: &Placed, precision: TapPrecision) -> Result<Vec<Tap>, GraphE
 /// A forward tap. Maps leave as the int8 codes they are; a sum that enters an accumulator has the
 /// chosen precision; everything else enters as int8 codes of the trunk's own scale.
 fn forward(graph: &Graph, fusion: &Fusion, crossing: Crossing, precision: TapPrecision) -> Tap {
+    let values = crossing.direction == Direction::TapIn && precision.value_bits.is_some();
     let bits = match crossing.direction {
         Direction::TapOut => 8,
-        Direction::TapIn if precision.trunk_rounds => VALUE_BITS,
+        Direction::TapIn if values => precision.value_bits.unwrap_or(VALUE_BITS),
         Direction::TapIn if crossing.consumers.iter().all(|&n| fusion.joins_accumulator(n)) => precision.tap_in_bits,
         Direction::TapIn => 8,
     };
@@ -76,6 +82,7 @@ fn forward(graph: &Graph, fusion: &Fusion, crossing: Crossing, precision: TapPre
         shape: crossing.shape,
         elements,
         bits,
+        values,
         bytes: (elements * u64::from(bits)).div_ceil(8),
         crossing: Some(crossing),
     }
@@ -94,15 +101,22 @@ pub(super) fn registers(placed: &Placed) -> Option<Tap> {
         _ => 0,
     };
     let channels: u64 = in_trunk.map(channels).sum();
-    (channels > 0).then(|| Tap {
+    (channels > 0).then(|| register_load(Phase::Switch, channels, placed.loads_shifts_only()))
+}
+
+/// A load of the registers of so many channels: multipliers and biases, or biases alone.
+pub(super) fn register_load(phase: Phase, channels: u64, shifts_only: bool) -> Tap {
+    // On average: a multiplier is a mantissa of 32 and a shift of 8 bits, a bias has 32.
+    let (each, bytes) = if shifts_only { (1, Registers::BIAS_BYTES) } else { (2, Registers::CHANNEL_BYTES) };
+    Tap {
         name: "batch-norm-registers".into(),
         direction: Direction::TapIn,
-        phase: Phase::Switch,
-        shape: Shape::vector(2 * channels as usize),
-        elements: 2 * channels,
-        // On average: a multiplier is a mantissa of 32 and a shift of 8 bits, a bias has 32.
-        bits: 4 * Registers::CHANNEL_BYTES as u32,
-        bytes: channels * Registers::CHANNEL_BYTES,
+        phase,
+        shape: Shape::vector((each * channels) as usize),
+        elements: each * channels,
+        bits: (8 * bytes / each) as u32,
+        values: false,
+        bytes: channels * bytes,
         crossing: None,
-    })
+    }
 }

@@ -191,14 +191,15 @@ mod tests {
     use crate::experiment::trunk::{Trunk, Wanted};
     use crate::hw::library::load_system;
     use crate::plan::macs::MacRule;
+    use crate::plan::tap_format::TapFormat;
     use crate::scheme::{Request, SchemeSpec};
 
     fn traced(images: usize) -> (Trace, u64) {
         let trunk = Trunk::open("resnet26", Wanted { input: Some(32), classes: Some(10), seed: 0 }).unwrap();
         let request = Request { scheme: SchemeSpec("parallel".into()), sites: None, batch_norm: None, seed: 0 };
         let system = load_system("edge-nvdla-orin-ucie").unwrap();
-        let (row, _) = account(&trunk, &request, &system, 8, MacRule::Conv).unwrap();
-        (trace(&trunk, &request, &system, 8, images).unwrap(), row.link.payload_bytes)
+        let (row, _) = account(&trunk, &request, &system, TapFormat::Int8, MacRule::Conv).unwrap();
+        (trace(&trunk, &request, &system, TapFormat::Int8, images).unwrap(), row.link.payload_bytes)
     }
 
     #[test]

@@ -183,8 +183,8 @@ impl Side for AdapterSide<'_> {
     fn export(&mut self, micro: usize, tap: usize) -> Result<Vec<u8>, RunError> {
         let buffer = &self.programs[micro].taps[tap];
         self.run(micro, buffer.convert.as_slice())?;
-        let (count, bits) = (self.batches[micro] * buffer.elements, buffer.bits);
-        let is_value = bits == VALUE_BITS || buffer.error.is_some();
+        let (count, bits, values) = (self.batches[micro] * buffer.elements, buffer.bits, buffer.values);
+        let is_value = values || buffer.error.is_some();
         let length = if is_value { count } else { codes::words(count, bits) };
         let words = self.device.read(micro % self.slots, buffer.words, length)?;
         if let (Some(lesson), Some(format)) = (&self.lesson, buffer.error) {
@@ -197,7 +197,10 @@ impl Side for AdapterSide<'_> {
             return Ok(errors.payload(format));
         }
         self.count_uncodable(micro, tap, count)?;
-        let mut payload: Vec<u8> = bytemuck::cast_slice(&words).to_vec();
+        let mut payload: Vec<u8> = match values && bits < VALUE_BITS {
+            true => words.iter().flat_map(|&w| half::f16::from_f32(f32::from_bits(w)).to_le_bytes()).collect(),
+            false => bytemuck::cast_slice(&words).to_vec(),
+        };
         payload.truncate((count * bits as usize).div_ceil(8));
         if let Some(sent) = &mut self.sent {
             sent.insert((micro, tap), Sent { bits, payload: payload.clone() });

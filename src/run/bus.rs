@@ -7,7 +7,7 @@ use super::worker::{Side, Transfer, capacity, work};
 use crate::ledger::{Event, Ledger, Place};
 use crate::op::Registers;
 use crate::plan::tap::{Tap, VALUE_BITS};
-use crate::scheme::BatchNormMode;
+use crate::scheme::Placed;
 use crate::trunk::TrunkProgram;
 use crate::units::Phase;
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -73,13 +73,18 @@ fn carry(from: &Receiver<Transfer>, to: &Sender<Transfer>, taps: &[Tap]) -> Ledg
 
 /// Loads the task's registers into the trunk before the first image: of every step that has a batch
 /// norm, as the prepared trunk holds them.
-pub fn switch_task(trunk: &TrunkProgram, batch_norm: BatchNormMode) -> Ledger {
+pub fn switch_task(trunk: &TrunkProgram, placed: &Placed) -> Ledger {
     let mut ledger = Ledger::default();
-    if batch_norm.loads_registers() {
+    if placed.batch_norm.loads_registers() {
+        let shifts_only = placed.loads_shifts_only();
         let loadable = || trunk.steps.iter().filter(|s| s.norm.is_some());
-        let values = |r: &Registers| (r.multipliers.len() + r.bias.len()) as u64;
+        let gains = |r: &Registers| if shifts_only { 0 } else { r.multipliers.len() };
+        let values = |r: &Registers| (gains(r) + r.bias.len()) as u64;
         let elements: u64 = loadable().filter_map(|s| s.registers()).map(values).sum();
-        let bytes: u64 = loadable().map(|s| s.register_bytes().0).sum();
+        let bytes: u64 = match shifts_only {
+            true => elements * Registers::BIAS_BYTES,
+            false => loadable().map(|s| s.register_bytes().0).sum(),
+        };
         ledger.add(Phase::Switch, Place::Registers, Event::Transfers, u64::from(bytes > 0));
         ledger.add(Phase::Switch, Place::Registers, Event::Elements, elements);
         ledger.add(Phase::Switch, Place::Registers, Event::PayloadBytes, bytes);

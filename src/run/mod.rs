@@ -121,7 +121,7 @@ pub fn run(
     let programs = vec![&program; batches.len()];
     let adapter = AdapterSide::new(graph, programs, &taps, device, slots, &batches, &pool);
     let mut adapter = adapter.recording(settings.record);
-    let mut observed = bus::switch_task(prepared.trunk, prepared.placed.batch_norm);
+    let mut observed = bus::switch_task(prepared.trunk, prepared.placed);
     observed.merge(&bus::run(&mut trunk, &mut adapter, &taps, batches.len(), slots)?);
     let asked = program.calls() * batches.len() as u64;
     observed.merge(&trunk.ledger);

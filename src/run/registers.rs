@@ -14,7 +14,7 @@ pub fn load_registers(placed: &Placed, trunk: &mut TrunkProgram) -> Result<Ledge
     let nodes = if placed.batch_norm.loads_registers() { nodes(trunk) } else { vec![] };
     let value = |id: ParamId| Ok(placed.graph.param(id).value.to_f32());
     let channels = write(&placed.graph, trunk, &nodes, value)?;
-    Ok(loaded(Phase::Switch, channels))
+    Ok(loaded(Phase::Switch, channels, placed.loads_shifts_only()))
 }
 
 /// The batch norms that a trunk has in registers.
@@ -40,9 +40,12 @@ pub(super) fn write(
     Ok(channels)
 }
 
-/// A multiplier and a bias for so many channels.
-pub(super) fn loaded(phase: Phase, channels: u64) -> Ledger {
-    crossed(phase, 2 * channels, channels * Registers::CHANNEL_BYTES)
+/// A multiplier and a bias for so many channels, or a bias alone.
+pub(super) fn loaded(phase: Phase, channels: u64, shifts_only: bool) -> Ledger {
+    match shifts_only {
+        true => crossed(phase, channels, channels * Registers::BIAS_BYTES),
+        false => crossed(phase, 2 * channels, channels * Registers::CHANNEL_BYTES),
+    }
 }
 
 /// A transfer of registers, of their gradients or of their sums.

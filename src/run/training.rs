@@ -258,8 +258,8 @@ impl<'a> Trainer<'a> {
             for (param, sum) in params.into_iter().zip(sums) {
                 if let Some(t) = trained.iter().find(|t| t.param == param) {
                     self.write(t.gradient, &sum)?;
+                    crossed += sum.len() as u64;
                 }
-                crossed += sum.len() as u64;
             }
         }
         Ok(registers::crossed(Phase::Update, crossed, 4 * crossed))
@@ -285,14 +285,15 @@ impl<'a> Trainer<'a> {
 
     /// Writes the trunk's registers of these batch norms as their parameters and statistics are now.
     fn load_registers(&mut self, nodes: &[NodeId], phase: Phase) -> Result<Ledger, RunError> {
-        let Self { graph, trunk, device, programs, micro_batch, .. } = self;
+        let Self { prepared, graph, trunk, device, programs, micro_batch, .. } = self;
         let learning = programs[&(*micro_batch, *micro_batch)].learning.as_ref();
         let held = held(graph, learning.expect("a training program learns"));
         let value = |param: ParamId| match held.get(&param) {
             Some(&(buffer, from, len)) => Ok(read(device.as_mut(), buffer, from + len)?.split_off(from)),
             None => Ok(graph.param(param).value.to_f32()),
         };
-        Ok(registers::loaded(phase, registers::write(graph, trunk, nodes, value)?))
+        let channels = registers::write(graph, trunk, nodes, value)?;
+        Ok(registers::loaded(phase, channels, prepared.placed.loads_shifts_only()))
     }
 
     /// The batch norms in registers that a step updates.
@@ -300,8 +301,9 @@ impl<'a> Trainer<'a> {
         let loads = self.prepared.placed.batch_norm.loads_registers();
         let trained = &self.learning().trained;
         let trains = |node: &NodeId| {
-            let params = &self.graph.node(*node).params;
-            params[..2].iter().all(|&p| trained.iter().any(|t| t.param == p))
+            // Gains need not train, shifts always do.
+            let shift = self.graph.node(*node).params[1];
+            trained.iter().any(|t| t.param == shift)
         };
         registers::nodes(&self.trunk).into_iter().filter(|node| loads && trains(node)).collect()
     }

@@ -181,9 +181,8 @@ impl<'a> TrunkSide<'a> {
 
     /// Values that crossed as they are become codes here, by the rule that the adapter device
     /// follows where it does the rounding.
-    fn round(&mut self, edge: EdgeId, batch: usize, shape: Shape, payload: &[u8]) -> Held {
+    fn round(&mut self, edge: EdgeId, batch: usize, shape: Shape, values: impl Iterator<Item = f32>) -> Held {
         let format = &self.program.tap_ins[&edge];
-        let values = payload.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
         let quantisers: Vec<Quantiser> =
             format.scales.iter().map(|&s| Quantiser::new(s, format.zero_point, format.bits)).collect();
         let mut counts = BoundaryCounts::default();
@@ -244,8 +243,11 @@ impl Side for TrunkSide<'_> {
         let (batch, edge) = (self.batch(micro), crossing(&tap).edge);
         let joins = self.program.steps.iter().any(|s| s.join == Some(edge));
         let narrow = || payload.iter().map(|&b| b as i8);
+        let single = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+        let half = |b: &[u8]| half::f16::from_le_bytes([b[0], b[1]]).to_f32();
         let map = match (joins, tap.bits) {
-            (_, VALUE_BITS) => self.round(edge, batch, tap.shape, &payload),
+            (_, VALUE_BITS) if tap.values => self.round(edge, batch, tap.shape, payload.chunks_exact(4).map(single)),
+            _ if tap.values => self.round(edge, batch, tap.shape, payload.chunks_exact(2).map(half)),
             (true, 8) => Held::Wide(Tensor::from_vec(batch, tap.shape, narrow().map(i16::from).collect())),
             (true, _) => {
                 let wide = payload.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect();

@@ -8,9 +8,12 @@ use crate::units::HardwareDomain;
 pub const SCHEME: Scheme = Scheme {
     name: "final-conv",
     about: "the last convolution and the classifier",
+    paper: "Aswani et al. 2021 (baseline)",
+    crosses: "the map before the last convolution out",
     options: &[],
     default_sites: None,
     trains_norm: true,
+    counted_only: None,
     apply: |placing, _| apply(placing),
 };
 

@@ -7,9 +7,12 @@ use crate::adapter::Build;
 pub const SCHEME: Scheme = Scheme {
     name: "head-only",
     about: "the classifier alone, on the frozen trunk's features",
+    paper: "a baseline of all papers",
+    crosses: "the features out",
     options: &[("dropout", "P of each of the features, in training")],
     default_sites: None,
     trains_norm: false,
+    counted_only: None,
     apply,
 };
 

@@ -13,14 +13,26 @@ use std::fmt;
 use thiserror::Error;
 
 mod adaptive_attention;
+mod additive_attention;
+mod batch_norm;
+mod bias_only;
+mod blocks;
+mod cbam;
 mod final_conv;
 mod fine_tune;
+pub mod fuse;
 mod head;
 mod head_only;
+mod lite_residual;
+mod low_rank;
 pub mod options;
 mod parallel;
+mod piggyback;
+mod series;
+mod side_path;
 pub mod sites;
 mod spatial_attention;
+mod squeeze_excite;
 
 pub use head::{with_classes, with_fresh_head};
 use options::Options;
@@ -30,12 +42,18 @@ pub use sites::Sites;
 pub struct Scheme {
     pub name: &'static str,
     pub about: &'static str,
+    /// Where it was published, and whether it is our reconstruction.
+    pub paper: &'static str,
+    /// What crosses between trunk and adapter device, in words.
+    pub crosses: &'static str,
     /// The option keys it understands, each with what it may be.
     pub options: &'static [(&'static str, &'static str)],
     /// Where it sits unless told otherwise; `None` for schemes that have no sites.
     pub default_sites: Option<Sites>,
     /// Whether per-task batch norm is part of it, as in the papers.
     pub trains_norm: bool,
+    /// Why it can be counted and not run, if so.
+    pub counted_only: Option<&'static str>,
     apply: fn(&mut Placing, &mut Options) -> Result<(), SchemeError>,
 }
 
@@ -44,9 +62,19 @@ pub const SCHEMES: &[Scheme] = &[
     head_only::SCHEME,
     fine_tune::SCHEME,
     final_conv::SCHEME,
+    bias_only::SCHEME,
+    batch_norm::SCHEME,
     parallel::SCHEME,
+    low_rank::SCHEME,
+    series::SCHEME,
     spatial_attention::SCHEME,
     adaptive_attention::SCHEME,
+    squeeze_excite::SCHEME,
+    cbam::SCHEME,
+    additive_attention::SCHEME,
+    lite_residual::SCHEME,
+    side_path::SCHEME,
+    piggyback::SCHEME,
 ];
 
 #[derive(Debug, Error)]
@@ -57,6 +85,8 @@ pub enum SchemeError {
     Option { scheme: String, why: String },
     #[error("sites '{sites}' for scheme '{scheme}' on '{trunk}': {why}")]
     Sites { sites: String, scheme: String, trunk: String, why: String },
+    #[error("scheme '{scheme}' cannot run: it {why}")]
+    CountedOnly { scheme: String, why: &'static str },
     #[error("cannot place scheme '{scheme}' on '{trunk}': {source}")]
     Graph { scheme: String, trunk: String, source: Box<GraphError> },
 }
@@ -140,6 +170,31 @@ pub struct Placed {
     pub scheme: SchemeSpec,
     pub sites: Option<Sites>,
     pub batch_norm: BatchNormMode,
+}
+
+impl Placed {
+    /// Whether the registers that a task brings are biases alone: measured statistics change multipliers
+    /// too.
+    pub fn loads_shifts_only(&self) -> bool {
+        self.trains_shifts_only() && !self.batch_norm.measures_statistics()
+    }
+
+    /// Whether the shifts of the trunk's batch norms train and their gains do not.
+    pub fn trains_shifts_only(&self) -> bool {
+        let in_trunk = self.graph.nodes.iter().filter(|n| n.domain == HardwareDomain::Trunk);
+        let mut norms = in_trunk.filter(|n| matches!(n.op, Op::BatchNorm(_)));
+        let trains = |i: usize| move |n: &crate::graph::Node| self.graph.param(n.params[i]).trainable;
+        self.batch_norm.loads_registers() && norms.clone().any(trains(1)) && !norms.any(trains(0))
+    }
+
+    /// Refuses a scheme that can only be counted.
+    pub fn check_runs(&self) -> Result<(), SchemeError> {
+        let name = self.scheme.0.split(':').next().unwrap_or_default();
+        match find(name)?.counted_only {
+            Some(why) => Err(SchemeError::CountedOnly { scheme: name.into(), why }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The scheme of that name.
@@ -263,6 +318,16 @@ impl Placing {
         for param in self.graph.nodes[id.index()].params.clone() {
             let param = &mut self.graph.params[param.index()];
             param.trainable = param.kind != ParamKind::NormStats;
+        }
+    }
+
+    /// Of the trunk's batch norms that train, lets only the shifts do so; where `shifts` is false, nothing.
+    fn train_shifts_only(&mut self, shifts: bool) {
+        for node in &self.graph.nodes {
+            let is_norm = matches!(node.op, Op::BatchNorm(_)) && node.domain == HardwareDomain::Trunk;
+            for (i, param) in node.params.iter().enumerate().filter(|_| is_norm) {
+                self.graph.params[param.index()].trainable &= shifts && i == 1;
+            }
         }
     }
 

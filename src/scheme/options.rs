@@ -1,8 +1,7 @@
 //! The `key=value` options of a scheme, read by name, each at most once.
 
 use super::{Scheme, SchemeError};
-use crate::adapter::adaptive_attention::Filters;
-use crate::adapter::{Gate, Init, Return};
+use crate::adapter::{Filters, Gate, Init, Return, Tapped};
 use std::collections::BTreeMap;
 
 /// Options as written, not yet read by the scheme.
@@ -32,7 +31,7 @@ impl Options {
     }
 
     /// The value of `key` among named choices.
-    fn choice<T: Copy>(&self, key: &str, default: T, choices: &[(&str, T)]) -> Result<T, SchemeError> {
+    pub fn choice<T: Copy>(&self, key: &str, default: T, choices: &[(&str, T)]) -> Result<T, SchemeError> {
         let Some(value) = self.given.get(key) else { return Ok(default) };
         choices.iter().find(|(name, _)| name == value).map(|(_, v)| *v).ok_or_else(|| {
             let names: Vec<&str> = choices.iter().map(|(n, _)| *n).collect();
@@ -40,7 +39,7 @@ impl Options {
         })
     }
 
-    fn fault(&self, why: String) -> SchemeError {
+    pub fn fault(&self, why: String) -> SchemeError {
         SchemeError::Option { scheme: self.scheme.into(), why }
     }
 
@@ -61,17 +60,44 @@ impl Options {
         read.ok_or_else(|| self.fault(format!("dropout={text}: should be a number from 0 to below 1")))
     }
 
-    /// The number of α filters: a number, or `c/N`.
-    pub fn filters(&self) -> Result<Filters, SchemeError> {
+    /// What is tapped.
+    pub fn tap(&self) -> Result<Tapped, SchemeError> {
+        self.choice("tap", Tapped::Map, &[("map", Tapped::Map), ("pooled", Tapped::Pooled)])
+    }
+
+    /// What is tapped and what comes back: a map that is multiplied on the adapter device must be there.
+    pub fn tap_and_back(&self) -> Result<(Tapped, Return), SchemeError> {
+        match (self.tap()?, self.back()?) {
+            (Tapped::Pooled, Return::Map) => {
+                Err(self.fault("tap=pooled: the map that return=map sends back never left the trunk".into()))
+            }
+            both => Ok(both),
+        }
+    }
+
+    pub fn flag(&self, key: &str, default: bool) -> Result<bool, SchemeError> {
+        self.choice(key, default, &[("true", true), ("false", false)])
+    }
+
+    /// A whole number of at least 1.
+    pub fn count(&self, key: &str, default: usize) -> Result<usize, SchemeError> {
+        const MOST: usize = 1024;
+        let Some(text) = self.given.get(key) else { return Ok(default) };
+        let read = text.parse().ok().filter(|n| (1..=MOST).contains(n));
+        read.ok_or_else(|| self.fault(format!("{key}={text}: should be 1..={MOST}")))
+    }
+
+    /// A number of channels: a number, or `c/N`.
+    pub fn filters(&self, key: &str, default: Filters) -> Result<Filters, SchemeError> {
         const MOST: usize = 4096;
-        let Some(text) = self.given.get("m") else { return Ok(Filters::Fixed(2)) };
+        let Some(text) = self.given.get(key) else { return Ok(default) };
         let (number, wrap): (&str, fn(usize) -> Filters) = match text.strip_prefix("c/") {
             Some(divisor) => (divisor, Filters::ChannelsOver),
             None => (text, Filters::Fixed),
         };
         match number.parse::<usize>() {
             Ok(n) if (1..=MOST).contains(&n) => Ok(wrap(n)),
-            _ => Err(self.fault(format!("m={text}: should be 1..={MOST}, or c/N for the channel count over N"))),
+            _ => Err(self.fault(format!("{key}={text}: should be 1..={MOST}, or c/N for the channel count over N"))),
         }
     }
 }

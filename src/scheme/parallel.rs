@@ -7,9 +7,12 @@ use crate::adapter::parallel;
 pub const SCHEME: Scheme = Scheme {
     name: "parallel",
     about: "1x1 adapters parallel to the trunk's convolutions, added to their accumulators",
+    paper: "Rebuffi et al. 2018",
+    crosses: "what every convolution reads out; a sum into its accumulator in",
     options: &[("init", "he|zero"), ("dropout", "P of whole channels of the adapters' inputs, in training")],
     default_sites: Some(Sites::All),
     trains_norm: true,
+    counted_only: None,
     apply,
 };
 

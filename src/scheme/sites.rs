@@ -21,7 +21,11 @@ pub enum Sites {
     Half,
     BeforeEachStage,
     AfterEachStage,
-    /// Names of convolutions, or of stages as `before:N` and `after:N` (counted from 1).
+    /// After every run of blocks whose depthwise convolutions have one size: MobileNetV3's four stages.
+    AfterEachKernelSize,
+    EachBlock,
+    /// Names of convolutions, or of stages as `before:N` and `after:N`, or of blocks as `block:N`
+    /// (counted from 1).
     List(Vec<String>),
 }
 
@@ -34,6 +38,8 @@ const NAMED: &[(&str, Sites)] = &[
     ("half", Sites::Half),
     ("before-each-stage", Sites::BeforeEachStage),
     ("after-each-stage", Sites::AfterEachStage),
+    ("after-each-kernel-size", Sites::AfterEachKernelSize),
+    ("each-block", Sites::EachBlock),
 ];
 
 impl FromStr for Sites {
@@ -107,8 +113,8 @@ impl Placing {
             Sites::Mid => pick(&|s| third(s, 1)),
             Sites::Late => pick(&|s| third(s, 2)),
             Sites::Half => pick(&|s| s.position == 1),
-            Sites::BeforeEachStage | Sites::AfterEachStage => {
-                return Err(self.sites_error("the scheme sits beside convolutions, not at stage boundaries".into()));
+            Sites::BeforeEachStage | Sites::AfterEachStage | Sites::AfterEachKernelSize | Sites::EachBlock => {
+                return Err(self.sites_error("the scheme sits at convolutions, not at stages or blocks".into()));
             }
             Sites::List(names) => self.listed_convs(names, &all)?,
         };
@@ -139,9 +145,15 @@ impl Placing {
         let before = |i: usize| (format!("before-stage{}", i + 1), stages[i].entry);
         let after = |i: usize| (format!("after-stage{}", i + 1), stages[i].exit);
         let third = |which: usize| (0..stages.len()).filter(move |i| i * 3 / stages.len() == which).map(before);
+        let of_blocks = matches!(self.sites, Some(Sites::All | Sites::Early | Sites::Mid | Sites::Late | Sites::Half));
+        if of_blocks && self.scheme.default_sites == Some(Sites::EachBlock) {
+            return Ok(self.chosen_junctions()?.into_iter().map(|(name, at)| (name, at.branch)).collect());
+        }
         let chosen: Vec<_> = match self.sites.as_ref().unwrap_or(&Sites::BeforeEachStage) {
             Sites::BeforeEachStage | Sites::All => (0..stages.len()).map(before).collect(),
             Sites::AfterEachStage => (0..stages.len()).map(after).collect(),
+            Sites::AfterEachKernelSize => self.kernel_runs()?.into_iter().map(|i| self.block_exit(i)).collect(),
+            Sites::EachBlock => (0..self.structure.blocks.len()).map(|i| self.block_map(i)).collect(),
             Sites::Early => third(0).collect(),
             Sites::Mid => third(1).collect(),
             Sites::Late => third(2).collect(),
@@ -172,7 +184,14 @@ impl Placing {
         match name.split_once(':').map(|(side, n)| (side, number(n))) {
             Some(("before", Some(i))) => Ok(before(i)),
             Some(("after", Some(i))) => Ok(after(i)),
-            _ => Err(self.sites_error(format!("no site '{name}'; there are before:1..{count} and after:1..{count}"))),
+            _ => match self.listed_block(name) {
+                Some(i) => Ok(self.block_map(i)),
+                None => {
+                    let blocks = self.structure.blocks.len();
+                    let known = format!("before:1..{count}, after:1..{count} and block:1..{blocks}");
+                    Err(self.sites_error(format!("no site '{name}'; there are {known}")))
+                }
+            },
         }
     }
 }

@@ -8,9 +8,12 @@ use crate::adapter::spatial_attention;
 pub const SCHEME: Scheme = Scheme {
     name: "spatial-attention",
     about: "a 7x7 spatial mask from channel mean and maximum",
+    paper: "Aswani et al. 2021",
+    crosses: "the maps at stage boundaries out; masks of one channel in",
     options: &[("gate", "sigmoid|2sigmoid"), ("return", "mask|map"), ("init", "he|zero")],
     default_sites: Some(Sites::BeforeEachStage),
     trains_norm: true,
+    counted_only: None,
     apply,
 };
 

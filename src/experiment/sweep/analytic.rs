@@ -18,7 +18,7 @@ pub struct Analyst<'a> {
 }
 
 /// What costs depend on besides the placement.
-type Key = (u32, GradFormat, bool);
+type Key = (TapPrecision, GradFormat);
 
 impl<'a> Analyst<'a> {
     pub fn new(plan: &'a Plan, taps: bool) -> Self {
@@ -31,7 +31,7 @@ impl<'a> Analyst<'a> {
         let choices: Vec<Choice> = indices.iter().map(|&i| self.plan.choice(i)).collect();
         let Some(first) = choices.first() else { return vec![] };
         let placed = self.placed(first);
-        let key = |c: &Choice| (c.tap_bits, c.grad, self.precision(c).trunk_rounds);
+        let key = |c: &Choice| (self.precision(c), c.grad);
         let mut keys: Vec<Key> = Vec::new();
         for choice in &choices {
             if !keys.contains(&key(choice)) {
@@ -92,7 +92,7 @@ impl<'a> Analyst<'a> {
     }
 }
 
-fn costs(placed: &Result<Placed, String>, (tap_in_bits, grad, trunk_rounds): Key) -> Result<Costs, String> {
+fn costs(placed: &Result<Placed, String>, (precision, grad): Key) -> Result<Costs, String> {
     let placed = placed.as_ref().map_err(Clone::clone)?;
-    Costs::new(placed, TapPrecision { tap_in_bits, trunk_rounds }, grad).map_err(|e| e.to_string())
+    Costs::new(placed, precision, grad).map_err(|e| e.to_string())
 }

@@ -7,6 +7,7 @@
 use super::error::SweepError;
 use super::source::Source;
 use crate::experiment::train::schedule::Schedule;
+use crate::plan::tap_format::TapFormat;
 use crate::quant::error_code::GradFormat;
 use crate::trunk::backward::ExponentMode;
 use serde::de::value::MapAccessDeserializer;
@@ -55,7 +56,7 @@ pub struct Grid {
     /// Placements, `default` for the scheme's own and `every` for each that the scheme supports.
     pub sites: Option<Axis<String>>,
     pub batch_norm: Option<Axis<String>>,
-    pub tap_bits: Option<Axis<u32>>,
+    pub tap_bits: Option<Axis<TapFormat>>,
     pub grad: Option<Axis<GradFormat>>,
     pub systems: Option<Axis<Entry<SystemEntry>>>,
     /// Systems put together from every trunk, adapter device and link.
@@ -252,11 +253,6 @@ pub fn parse(source: &Source) -> Result<SweepFile, SweepError> {
         check.some("grid.schemes.batch-norm", &scheme.batch_norm, Clone::clone)?;
         if let Some(lr) = &scheme.lr {
             check.positive("grid.schemes.lr", lr)?;
-        }
-    }
-    for bits in grid.tap_bits.iter().flat_map(Spanned::get_ref) {
-        if ![8, 16].contains(bits.get_ref()) {
-            return Err(source.wrong(bits.span(), "grid.tap-bits", bits.get_ref(), "a tap-in has 8 or 16 bits"));
         }
     }
     for (key, axis, above_zero) in [("grid.subset", &grid.subset, true), ("grid.noise", &grid.noise, false)] {

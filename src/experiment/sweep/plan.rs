@@ -14,6 +14,7 @@ use super::source::Source;
 use super::task::Task;
 use crate::experiment::trunk::{Trunk, Wanted};
 use crate::hw::{System, library};
+use crate::plan::tap_format::TapFormat;
 use crate::quant::error_code::GradFormat;
 use crate::seed::named;
 use std::collections::{BTreeSet, HashMap};
@@ -44,7 +45,7 @@ pub struct Plan {
     pub systems: Vec<OpenSystem>,
     /// How trained points train.
     pub recipe: Option<Recipe>,
-    tap_bits: Vec<u32>,
+    tap_bits: Vec<TapFormat>,
     grads: Vec<GradFormat>,
     subsets: Vec<f64>,
     noises: Vec<f64>,
@@ -58,7 +59,7 @@ pub struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Choice {
     pub arm: usize,
-    pub tap_bits: u32,
+    pub tap_bits: TapFormat,
     pub grad: GradFormat,
     pub subset: f64,
     pub noise: f64,
@@ -90,7 +91,7 @@ impl Plan {
             arms,
             systems,
             recipe,
-            tap_bits: values(&grid.tap_bits, if mode == Mode::Trained { 16 } else { 8 }),
+            tap_bits: values(&grid.tap_bits, if mode == Mode::Trained { TapFormat::Int16 } else { TapFormat::Int8 }),
             grads: values(&grid.grad, GradFormat::default()),
             subsets: values(&grid.subset, 1.0),
             noises: values(&grid.noise, 0.0),

@@ -2,6 +2,7 @@
 
 use super::file::GradRounding;
 use crate::model::sha256_hex;
+use crate::plan::tap_format::TapFormat;
 use crate::quant::error_code::GradFormat;
 use crate::scheme::BatchNormMode;
 use crate::trunk::backward::ExponentMode;
@@ -27,7 +28,7 @@ pub struct Point {
     pub sites: Option<String>,
     pub batch_norm: BatchNormMode,
     /// Bits of a sum that enters a trunk accumulator.
-    pub tap_bits: u32,
+    pub tap_bits: TapFormat,
     pub grad: GradFormat,
     /// The visual domain: what is learned or, in an analytic point, whose classes the head has.
     #[serde(default, skip_serializing_if = "Option::is_none")]

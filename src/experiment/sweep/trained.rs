@@ -102,7 +102,7 @@ impl<'a> Teacher<'a> {
 
     fn learning_id(&self, point: &Point, choice: &Choice) -> String {
         let system = &self.plan.systems[choice.system].system;
-        point.learning_id(TapPrecision::on(system, choice.tap_bits).trunk_rounds)
+        point.learning_id(TapPrecision::on(system, choice.tap_bits).value_bits.is_some())
     }
 
     /// The folder of the training that a point needs.

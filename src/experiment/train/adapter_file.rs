@@ -9,6 +9,7 @@ use super::arrays::{self, Array};
 use super::file::{self, FileError, shown};
 use crate::data::augment::Augmentation;
 use crate::model::trunk_file::Calibrated;
+use crate::plan::tap_format::TapFormat;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -50,7 +51,7 @@ pub struct AdapterConfig {
     pub sites: Option<String>,
     pub batch_norm: String,
     /// Of a sum that enters a trunk accumulator: 8 or 16.
-    pub tap_in_bits: u32,
+    pub tap_in_bits: TapFormat,
     /// The nodes that the scheme added or moved.
     pub modules: Vec<String>,
     /// Of `adapters`, `bn`, `head`.
@@ -124,9 +125,6 @@ impl AdapterConfig {
             if hash.len() != 64 || !hash.chars().all(|c| c.is_ascii_hexdigit()) {
                 return fault(place, format!("'{}' is no SHA-256", shown(hash)));
             }
-        }
-        if ![8, 16].contains(&self.tap_in_bits) {
-            return fault("tap_in_bits", format!("is {}; there are 8 and 16", self.tap_in_bits));
         }
         if !(self.input.scale.is_finite() && self.input.scale > 0.0) {
             return fault("input.scale", format!("is {}", self.input.scale));
@@ -212,7 +210,7 @@ pub(super) mod tests {
             scheme: "adaptive-attention:m=2".into(),
             sites: Some("all".into()),
             batch_norm: "frozen".into(),
-            tap_in_bits: 16,
+            tap_in_bits: TapFormat::Int16,
             modules: vec!["stem.adapter".into()],
             trained: vec!["adapters".into(), "head".into()],
             classes: vec!["cat".into(), "dog".into()],

@@ -19,6 +19,7 @@ use crate::model::{hex, sha256_hex};
 use crate::op::Op;
 use crate::plan::program::{Optimiser, WeightDecay};
 use crate::plan::tap::{Tap, TapPrecision, taps};
+use crate::plan::tap_format::TapFormat;
 use crate::run::{self, Prepared, Trainer};
 use crate::scheme::{self, BatchNormMode, Placed, Request};
 use crate::tensor::Shape;
@@ -63,7 +64,7 @@ pub struct TrainSettings {
     /// The largest norm of all gradients together.
     pub clip: Option<f32>,
     pub errors: ErrorFormat,
-    pub tap_in_bits: u32,
+    pub tap_in_bits: TapFormat,
     /// Changes speed and memory, never a result.
     pub micro_batch: usize,
     /// 0 for one per core; changes speed, never a result.
@@ -192,13 +193,14 @@ pub fn prepared(
     trunk: &Trunk,
     request: &Request,
     system: &System,
-    tap_in_bits: u32,
+    tap_in_bits: TapFormat,
 ) -> Result<(Placed, TrunkProgram, Vec<Tap>), ExperimentError> {
     let placed = scheme::place(&trunk.graph, request)?;
+    placed.check_runs()?;
     if placed.batch_norm.loads_registers() && trunk.profile.folds_norms() {
         return Err(ExperimentError::NoRegisters { profile: trunk.profile.to_string() });
     }
-    let bits = u8::try_from(tap_in_bits).expect("checked to be 8 or 16");
+    let bits = tap_in_bits.code_bits();
     let program = prepare(&placed.graph, &trunk.profile, bits)?;
     let taps = taps(&placed, TapPrecision::on(system, tap_in_bits))?;
     Ok((placed, program, taps))

@@ -45,6 +45,8 @@ pub struct TapBuffer {
     /// What is written or read: packed codes, or the map itself where values cross unrounded.
     pub words: BufferId,
     pub bits: u32,
+    /// Whether values cross, of 32 bits or rounded to 16.
+    pub values: bool,
     pub elements: usize,
     /// Dequantises a tap-out after it is written, or requantises a tap-in before it is read.
     pub convert: Option<KernelCall>,

@@ -4,7 +4,7 @@ use super::{Lowering, Rounding, TapBuffer, TapInCodes};
 use crate::device::BufferSpec;
 use crate::graph::{EdgeId, GraphError};
 use crate::kernel::{self, codes};
-use crate::plan::tap::{Tap, VALUE_BITS};
+use crate::plan::tap::Tap;
 use crate::quant::boundary::Quantiser;
 use crate::units::Direction;
 use std::collections::HashMap;
@@ -14,8 +14,9 @@ impl Lowering<'_> {
     pub(super) fn tap(&mut self, tap: &Tap, tap_ins: &HashMap<EdgeId, TapInCodes>) -> Result<TapBuffer, GraphError> {
         let edge = tap.crossing.as_ref().expect("a forward tap crosses").edge;
         let elements = tap.shape.elements();
-        let plain = |words| TapBuffer { words, bits: tap.bits, elements, convert: None, rounds: None, error: None };
-        if tap.bits == VALUE_BITS {
+        let (bits, values) = (tap.bits, tap.values);
+        let plain = |words| TapBuffer { words, bits, values, elements, convert: None, rounds: None, error: None };
+        if tap.values {
             return Ok(plain(self.held(edge)?));
         }
         let words = codes::words(self.batch as usize * elements, tap.bits);

@@ -144,7 +144,15 @@ impl Lowering<'_> {
             why: "is to send an error to the trunk, but nothing here has one".into(),
         })?;
         let elements = tap.shape.elements();
-        Ok(TapBuffer { words, bits: tap.bits, elements, convert: None, rounds: None, error: Some(format) })
+        Ok(TapBuffer {
+            words,
+            bits: tap.bits,
+            values: false,
+            elements,
+            convert: None,
+            rounds: None,
+            error: Some(format),
+        })
     }
 
     /// Every parameter that trains, those of the trunk's registers too, with its optimiser's buffers.

@@ -56,7 +56,7 @@ pub const POINT: &[Column] = &[
     column("scheme", Of::Text(|r| point(|p| Some(p.scheme.clone()), r))),
     column("sites", Of::Text(|r| point(|p| p.sites.clone(), r))),
     column("batch_norm", Of::Text(|r| word(r.point.batch_norm))),
-    column("tap_bits", Of::Int(|r| Some(u64::from(r.point.tap_bits)))),
+    column("tap_bits", Of::Text(|r| Some(r.point.tap_bits.to_string()))),
     column("grad", Of::Text(|r| word(r.point.grad))),
     column("system", Of::Text(|r| point(|p| Some(p.system.clone()), r))),
     column("data", Of::Text(|r| point(|p| p.data.clone(), r))),

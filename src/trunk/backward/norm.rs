@@ -24,7 +24,8 @@ pub(super) struct Normed<'a> {
     pub beta: &'a [f32],
     /// Channels whose registers hold a constant have no normalised input that anyone could see.
     pub constant: Vec<bool>,
-    pub codes: &'a [i8],
+    /// None where only the shifts train: their gradients are sums of errors.
+    pub codes: Option<&'a [i8]>,
     pub quant: QuantParams,
 }
 
@@ -53,7 +54,7 @@ impl Normed<'_> {
     }
 
     fn gamma_gradient(&self, c: usize, plain: f64, by_code: f64) -> f64 {
-        if self.constant[c] || self.gamma[c] == 0.0 {
+        if self.codes.is_none() || self.constant[c] || self.gamma[c] == 0.0 {
             return 0.0;
         }
         (f64::from(self.quant.scale) * by_code - f64::from(self.beta[c]) * plain) / f64::from(self.gamma[c])
@@ -64,8 +65,14 @@ impl Normed<'_> {
         let channels = self.gamma.len();
         let mut buffer = Vec::new();
         let passed = masked(error, Some(mask), image, &mut buffer);
-        let codes = &self.codes[image * error.len()..][..error.len()];
         let mut sums = vec![[0.0; 2]; channels];
+        let Some(codes) = self.codes else {
+            for error in passed.chunks_exact(channels) {
+                sums.iter_mut().zip(error).for_each(|(sums, &e)| sums[0] += e.into());
+            }
+            return sums;
+        };
+        let codes = &codes[image * error.len()..][..error.len()];
         for (error, codes) in passed.chunks_exact(channels).zip(codes.chunks_exact(channels)) {
             for ((sums, &e), &q) in sums.iter_mut().zip(error).zip(codes) {
                 let e: f64 = e.into();

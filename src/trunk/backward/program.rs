@@ -48,6 +48,8 @@ struct Role {
     slopes: Option<Slopes>,
     /// The batch norm in its registers, if that trains.
     norm: Option<NodeId>,
+    /// Whether its gains do, whose gradients need the codes that it made.
+    gains_train: bool,
     /// A layer's weights, transposed, where the fast kernels take it.
     packed: Option<Box<PackedGrad>>,
 }
@@ -58,7 +60,7 @@ impl Role {
         let operand = |i: usize| matches!(step.work, Work::Mul(_)) && self.inputs[1 - i];
         let sloped = |_: usize| self.slopes.as_ref().is_some_and(|s| s.classes.is_none());
         let inputs = step.inputs.iter().enumerate().filter(move |&(i, _)| operand(i) || sloped(i)).map(|(_, &e)| e);
-        inputs.chain(self.norm.map(|_| step.output))
+        inputs.chain(self.norm.filter(|_| self.gains_train).map(|_| step.output))
     }
 }
 
@@ -244,6 +246,7 @@ fn role(graph: &Graph, program: &TrunkProgram, gradients: &Gradients, step: &Tru
         clamp: mask::clamp(&step.work),
         slopes,
         norm: step.norm.filter(|&n| trains(n)),
+        gains_train: step.norm.is_some_and(|n| graph.param(graph.node(n).params[0]).trainable),
         packed: None,
     })
 }
@@ -409,7 +412,7 @@ impl Running<'_> {
             gamma: &loadable.gamma,
             beta: &loadable.beta,
             constant: registers.multipliers.iter().map(|m| m.mantissa == 0).collect(),
-            codes: self.codes(self.step.output),
+            codes: self.role.gains_train.then(|| self.codes(self.step.output)),
             quant: self.step.output_quant,
         };
         Some(normed.gradients(self.error, mask))
