@@ -17,6 +17,7 @@ use trunkline::experiment::train::{TrainJob, TrainSettings, train};
 use trunkline::experiment::trunk::{Trunk, Wanted};
 use trunkline::hw::{System, library::load_system};
 use trunkline::plan::program::{Optimiser, WeightDecay};
+use trunkline::plan::tap_format::TapFormat;
 use trunkline::quant::error_code::GradFormat;
 use trunkline::scheme::{BatchNormMode, Request, SchemeSpec};
 use trunkline::trunk::backward::ErrorFormat;
@@ -66,7 +67,7 @@ fn settings() -> TrainSettings {
         label_smoothing: 0.0,
         clip: None,
         errors: ErrorFormat::of(GradFormat::Int16),
-        tap_in_bits: 16,
+        tap_in_bits: TapFormat::Int16,
         micro_batch: 4,
         threads: 1,
         device: "cpu".into(),
