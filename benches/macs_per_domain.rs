@@ -17,6 +17,7 @@ use trunkline::experiment::trunk::{Trunk, Wanted};
 use trunkline::hw::{System, library};
 use trunkline::model::zoo;
 use trunkline::plan::macs::MacRule;
+use trunkline::plan::tap_format::TapFormat;
 use trunkline::report::render::{Section, grouped, text};
 use trunkline::scheme::{Request, SCHEMES, SchemeSpec};
 
@@ -32,7 +33,7 @@ fn trunk(network: &str) -> Trunk {
 }
 
 fn row(trunk: &Trunk, scheme: &str, system: &System) -> Account {
-    account(trunk, &request(scheme), system, 8, MacRule::Conv).expect("every scheme fits the zoo").0
+    account(trunk, &request(scheme), system, TapFormat::Int8, MacRule::Conv).expect("every scheme fits the zoo").0
 }
 
 fn table(system: &System) -> Section {
