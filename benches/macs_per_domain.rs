@@ -33,7 +33,7 @@ fn trunk(network: &str) -> Trunk {
 }
 
 fn row(trunk: &Trunk, scheme: &str, system: &System) -> Account {
-    account(trunk, &request(scheme), system, TapFormat::default(), MacRule::Conv).expect("every scheme fits the zoo").0
+    account(trunk, &request(scheme), system, TapFormat::Int8, MacRule::Conv).expect("every scheme fits the zoo").0
 }
 
 fn table(system: &System) -> Section {

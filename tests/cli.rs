@@ -1188,3 +1188,19 @@ fn a_trunk_is_exported_for_scalesim() {
     assert_eq!(macs, 12_501_632);
     trunkline(&["export", "scalesim", "--trunk", "resnet9"]).refused(2, &["resnet9"]);
 }
+
+#[test]
+fn schemes_lists_every_scheme_and_what_crosses() {
+    let listed = trunkline(&["schemes", "--format", "json"]);
+    assert_eq!(listed.code, 0, "{}", listed.stderr);
+    let json: Value = serde_json::from_str(&listed.stdout).unwrap();
+    let rows = json["schemes"].as_array().unwrap();
+    assert_eq!(rows.len(), trunkline::scheme::SCHEMES.len());
+    assert!(rows.iter().all(|r| ["name", "paper", "crosses", "about"].iter().all(|k| r[k].as_str().is_some())));
+    let da3 = rows.iter().find(|r| r["name"] == "da3").unwrap();
+    assert!(da3["paper"].as_str().unwrap().contains("reconstructed"));
+    trunkline(&["account", "--scheme", "no-such"]).refused(2, &["no-such", "parallel", "da3"]);
+    trunkline(&["account", "--scheme", "da3:forms=res"]).refused(2, &["forms", "form=attn|res"]);
+    trunkline(&["account", "--scheme", "da3", "--sites", "block:99"]).refused(2, &["block:99", "block:1..12"]);
+    trunkline(&["run", "--trunk", "resnet8", "--scheme", "piggyback"]).refused(2, &["piggyback", "cannot run"]);
+}

@@ -174,6 +174,74 @@ fn attention_does_what_it_predicts_at_every_placement() {
 }
 
 #[test]
+fn schemes_on_blocks_do_what_they_predict_at_every_placement() {
+    for trunk in trunks() {
+        for scheme in ["da3", "lite-residual:tap=pooled", "squeeze-excite", "cbam"] {
+            let mut elements = BTreeMap::new();
+            for sites in [
+                "each-block",
+                "all",
+                "early",
+                "mid",
+                "late",
+                "half",
+                "before-each-stage",
+                "after-each-stage",
+                "block:1,block:3",
+            ] {
+                let what = format!("{} + {scheme} at {sites}", trunk.name);
+                let report = report(&trunk, at(scheme, sites), &settings()).unwrap();
+                assert_sane(&report, &trunk, &what);
+                elements.insert(sites, report.account.connections.unfiltered);
+            }
+            assert_eq!(elements["all"], elements["each-block"], "{scheme}");
+            assert!(elements["all"] > elements["block:1,block:3"] && elements["block:1,block:3"] > elements["late"]);
+        }
+    }
+}
+
+/// Values cost more bytes than codes; single-precision ones, rounded in the trunk, are the same network.
+#[test]
+fn values_that_cross_cost_bytes_and_change_little() {
+    for trunk in trunks() {
+        for scheme in ["parallel", "series:init=zero", "squeeze-excite"] {
+            let with = |format: &str| {
+                let settings = Settings { tap_in_bits: format.parse().unwrap(), ..settings() };
+                let report = report(&trunk, request(scheme), &settings).unwrap();
+                assert_sane(&report, &trunk, &format!("{} + {scheme} as {format}", trunk.name));
+                report
+            };
+            let [codes, half, single] = ["int16", "f16", "f32"].map(with);
+            assert_eq!(codes.outputs_sha256, single.outputs_sha256, "{scheme}");
+            let entering = |r: &RunReport| -> Vec<(u32, bool)> {
+                let enters = |t: &&Tap| t.direction == Direction::TapIn && t.phase == Phase::Forward;
+                r.account.taps.iter().filter(enters).map(|t| (t.bits, t.values)).collect()
+            };
+            assert!(entering(&half).iter().all(|&t| t == (16, true)), "{scheme}");
+            assert!(entering(&single).iter().all(|&t| t == (32, true)), "{scheme}");
+            let bytes = [&codes, &half, &single].map(|r| r.account.link.payload_bytes);
+            assert!(bytes[0] <= bytes[1] && bytes[1] < bytes[2], "{scheme}: {bytes:?}");
+            let energy = [&codes, &half, &single].map(|r| r.account.energy_pj.link);
+            assert!(energy[0] <= energy[1] && energy[1] < energy[2], "{scheme}: {energy:?}");
+        }
+    }
+}
+
+#[test]
+fn what_can_only_be_counted_says_so() {
+    let trunk = zoo("resnet8");
+    let system = load_system(SYSTEM).unwrap();
+    let (row, _) = account(&trunk, &request("piggyback"), &system, TapFormat::Int8, MacRule::Conv).unwrap();
+    assert_eq!((row.macs.trunk, row.taps.len()), (0, 1));
+    // A mask for every weight but the classifier's, and that with its bias.
+    let weights = trunk.graph.params.iter().filter(|p| p.name.ends_with("weight"));
+    let weights: usize = weights.map(|p| p.value.len()).sum();
+    assert_eq!(row.params.trainable, weights as u64 + 10);
+    let error = report(&trunk, request("piggyback"), &settings()).unwrap_err().to_string();
+    assert!(error.contains("piggyback") && error.contains("cannot run"), "{error}");
+}
+
+#[test]
 fn options_of_attention_change_what_they_say() {
     let trunk = zoo("resnet8");
     let settings = settings();
@@ -392,6 +460,28 @@ fn every_scheme_at_identity_changes_no_trunk_code() {
         "side-path:tap=pooled",
     ] {
         assert_identity(&request(spec), 8);
+    }
+}
+
+/// A series adapter before a batch norm makes the chip round there; of that rounding, nothing is changed.
+#[test]
+fn series_adapters_at_zero_change_no_code_of_a_chip_that_rounds_where_they_are() {
+    let series = request("series:init=zero");
+    if let Some(trunk) = imported() {
+        assert_eq!(changed(&trunk, &series, 8), Vec::<String>::new(), "imported layers are rounded there anyway");
+    }
+    for trunk in [zoo("resnet8"), zoo("resnet26:width=0.25,input=32")].map(calibrated) {
+        let placed = place(&trunk, &series);
+        let mut rounding = trunk.clone();
+        for node in &trunk.graph.nodes {
+            let adapted = format!("series.{}", node.name);
+            if placed.graph.nodes.iter().any(|n| n.site.as_deref() == Some(&adapted)) {
+                rounding.graph.edge_mut(node.output).origin = Some(0);
+            }
+        }
+        let set = images("synth:gratings", &trunk, 4);
+        let bare = place(&rounding, &with_norm("head-only", BatchNormMode::Registers));
+        assert_eq!(outputs(&trunk, &placed, 8, &set), outputs(&rounding, &bare, 8, &set), "{}", trunk.name);
     }
 }
 

@@ -134,6 +134,22 @@ fn every_scheme_learns() {
     }
 }
 
+/// Values that the trunk rounds train as the codes do, to the bit where they are single-precision.
+#[test]
+fn values_that_cross_train() {
+    let mut lab = lab("resnet8:width=0.5", "parallel", Some(BatchNormMode::Frozen));
+    let codes = lab.train(settings(12, GradFormat::F32), 6, 0.02);
+    let mut with = |bits| {
+        let precision = TapPrecision { tap_in_bits: 16, value_bits: Some(bits) };
+        lab.taps = taps(&lab.placed, precision).unwrap();
+        lab.train(settings(12, GradFormat::F32), 6, 0.02)
+    };
+    assert!(with(32) == codes);
+    let (losses, _) = with(16);
+    assert!(losses[5] < 0.985 * losses[0], "{losses:?}");
+    assert!((losses[5] - codes.0[5]).abs() < 0.02 * codes.0[5], "{losses:?} {:?}", codes.0);
+}
+
 #[test]
 fn micro_batches_and_threads_change_no_bit() {
     for (scheme, norm) in [

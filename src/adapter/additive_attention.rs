@@ -19,9 +19,12 @@ pub struct Options {
 /// Adds attention across the block of `junction`.
 pub fn insert(graph: &mut Graph, at: Junction, site: &str, options: Options, seed: u64) -> Result<(), GraphError> {
     let first = graph.nodes.len();
-    let (channels, out_c) = (graph.shape(at.entry).c, graph.shape(at.branch).c);
+    let (entry, branch) = (graph.shape(at.entry), graph.shape(at.branch));
+    let (channels, out_c) = (entry.c, branch.c);
     let mut build = Build { graph, site: site.into(), seed };
-    let p = build.pooled("pool", at.entry, [options.pool; 2], options.tap)?;
+    // What is added can be enlarged, not made smaller: at least the block's stride.
+    let pool = [entry.h.div_ceil(branch.h), entry.w.div_ceil(branch.w)].map(|stride| options.pool.max(stride));
+    let p = build.pooled("pool", at.entry, pool, options.tap)?;
     let m = options.m.count(channels);
     let sigma = (2.0 / channels as f64).sqrt();
     let squeezed = build.conv("alpha", Conv2d::square(channels, m, 1, 1, 0), p, sigma, Init::He)?;
