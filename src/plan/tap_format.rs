@@ -50,7 +50,7 @@ impl FromStr for TapFormat {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.iter().find(|(short, long, _)| *short == text || *long == text);
-        let why = || format!("'{text}': a tap-in has 8 or 16 bits (int8, int16), or is f16 or f32");
+        let why = || format!("{text}: a tap-in has 8 or 16 bits (int8, int16), or is f16 or f32");
         found.map(|(.., format)| *format).ok_or_else(why)
     }
 }

@@ -394,7 +394,7 @@ mod tests {
         let has = |error: String, parts: &[&str]| {
             assert!(error.starts_with("s.toml:") && parts.iter().all(|p| error.contains(p)), "{error}");
         };
-        has(analytic("tap-bits = [8, 12]\n"), &["s.toml:6:12", "'12'", "8 or 16"]);
+        has(analytic("tap-bits = [8, 12]\n"), &["s.toml:6:12", "12", "8 or 16"]);
         has(analytic("tap-bits = []\n"), &["s.toml:6:12", "empty"]);
         has(analytic("tap-bits = [8, 8]\n"), &["s.toml:6:16", "twice"]);
         has(analytic("tap-bit = [8]\n"), &["s.toml:6:1", "tap-bit", "tap-bits"]);
