@@ -18,6 +18,7 @@ use trunkline::experiment::trunk::{Trunk, Wanted};
 use trunkline::hw::{System, library::load_system};
 use trunkline::plan::program::{Optimiser, WeightDecay};
 use trunkline::quant::error_code::GradFormat;
+use trunkline::run::Recompute;
 use trunkline::scheme::{BatchNormMode, Request, SchemeSpec};
 use trunkline::trunk::backward::ErrorFormat;
 
@@ -67,6 +68,7 @@ fn settings() -> TrainSettings {
         errors: ErrorFormat::of(GradFormat::Int16),
         tap_in_bits: 16,
         micro_batch: 4,
+        recompute: Recompute::None,
         threads: 1,
         device: "cpu".into(),
     }

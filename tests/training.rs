@@ -8,7 +8,7 @@ use trunkline::experiment::trunk::{Trunk, Wanted};
 use trunkline::plan::program::{Optimiser, WeightDecay};
 use trunkline::plan::tap::{Tap, TapPrecision, taps};
 use trunkline::quant::error_code::GradFormat;
-use trunkline::run::{self, Prepared, RunError, State, StepOutcome, TrainSettings, Trainer};
+use trunkline::run::{self, Prepared, Recompute, RunError, State, StepOutcome, TrainSettings, Trainer};
 use trunkline::scheme::{self, BatchNormMode, Placed, Request, SchemeSpec};
 use trunkline::tensor::Tensor;
 use trunkline::trunk::backward::ErrorFormat;
@@ -56,6 +56,7 @@ fn settings(micro_batch: usize, format: GradFormat) -> TrainSettings {
         decay: WeightDecay::uniform(1e-4),
         clip: None,
         smoothing: 0.0,
+        recompute: Recompute::None,
     }
 }
 
@@ -269,4 +270,27 @@ fn what_is_dropped_follows_the_step_and_nothing_crosses_for_it() {
     let one = settings.clone();
     let still = dropping.train(settings, 2, 1e-12).0;
     assert!(still[0] != still[1] && plain.train(one, 1, 1e-12).0[0] != still[0]);
+}
+
+/// Running the trunk again changes what is kept and what is computed, and no bit of what is learnt. Every step
+/// asserts both against their predictions.
+#[test]
+fn a_trunk_that_runs_again_learns_the_same_and_keeps_less() {
+    use BatchNormMode::{Frozen, RegistersStats};
+    for (scheme, norm, keeps_less) in [
+        ("adaptive-attention", Frozen, true),
+        ("head-only", RegistersStats, true),
+        ("spatial-attention:return=map", Frozen, true),
+        // What enters its accumulators takes more than a bit.
+        ("parallel", Frozen, false),
+    ] {
+        let lab = lab("resnet8:width=0.5", scheme, Some(norm));
+        let keeping = settings(5, GradFormat::Int16);
+        let again = TrainSettings { recompute: Recompute::Masks, ..keeping.clone() };
+        assert!(lab.train(keeping.clone(), 3, 0.02) == lab.train(again.clone(), 3, 0.02), "{scheme}");
+        let [keeping, again] = [keeping, again].map(|settings| lab.trainer(settings).unwrap());
+        let kept = [&keeping, &again].map(|trainer| trainer.memory().trunk_kept_b);
+        assert_eq!(kept[1] < kept[0], keeps_less, "{scheme}: {kept:?}");
+        assert!(keeping.again().is_empty() && again.again().iter().map(|(_, macs)| macs).sum::<u64>() > 0);
+    }
 }

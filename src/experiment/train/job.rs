@@ -16,7 +16,7 @@ use crate::model::{hex, sha256_hex};
 use crate::op::Op;
 use crate::plan::program::{Optimiser, WeightDecay};
 use crate::plan::tap::{Tap, TapPrecision, taps};
-use crate::run::{self, Prepared, Trainer};
+use crate::run::{self, Prepared, Recompute, Trainer};
 use crate::scheme::{self, BatchNormMode, Placed, Request};
 use crate::trunk::backward::ErrorFormat;
 use crate::trunk::{TrunkProgram, prepare};
@@ -61,6 +61,8 @@ pub struct TrainSettings {
     pub tap_in_bits: u32,
     /// Changes speed and memory, never a result.
     pub micro_batch: usize,
+    /// Changes memory and time, never a result.
+    pub recompute: Recompute,
     /// 0 for one per core; changes speed, never a result.
     pub threads: usize,
     pub device: String,
@@ -123,6 +125,7 @@ impl<'a> Opened<'a> {
             decay: settings.weight_decay,
             clip: settings.clip,
             smoothing: settings.label_smoothing,
+            recompute: settings.recompute,
         };
         let trainer = Trainer::new(prepared, device, train_settings).map_err(ExperimentError::from)?;
         if whole && trainer.micro_batch() < settings.session.batch.min(job.data.len()) {
