@@ -73,7 +73,7 @@ fn step(c: &mut Criterion) {
     let forward = taps(&resnet26, TapPrecision::codes(8)).expect("taps");
     let gradients = Gradients::of(&resnet26.graph).expect("an order");
     let back = backward::taps(&resnet26, &gradients, GradFormat::F32);
-    let prepared = Prepared::step(&resnet26.graph, &forward, &gradients, &back).expect("an order");
+    let prepared = Prepared::step(&resnet26.graph, &forward, &gradients, &back, &[]).expect("an order");
     let batch = Batch { micro_batches: 64, images: 1, in_flight: 8 };
     for system in systems() {
         c.bench_function(&format!("step/resnet26/64/{}", system.name), |b| {

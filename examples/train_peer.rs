@@ -12,7 +12,7 @@ use trunkline::experiment::trunk::{Trunk, Wanted};
 use trunkline::hw::library::load_system;
 use trunkline::plan::program::{Optimiser, WeightDecay};
 use trunkline::plan::tap_format::TapFormat;
-use trunkline::run::{Prepared, TrainSettings, Trainer};
+use trunkline::run::{Prepared, Recompute, TrainSettings, Trainer};
 use trunkline::scheme::{BatchNormMode, Request, SchemeSpec};
 use trunkline::trunk::backward::ErrorFormat;
 
@@ -51,6 +51,7 @@ fn main() -> Result<(), Failure> {
         decay: WeightDecay::default(),
         clip: None,
         smoothing: 0.0,
+        recompute: Recompute::None,
     };
     let prepared = Prepared { placed: &placed, trunk: &program, taps: &taps };
     let mut trainer = Trainer::new(prepared, device::open(&flag("--device", "cpu"))?, settings)?;

@@ -19,6 +19,7 @@ use trunkline::hw::{System, library::load_system};
 use trunkline::plan::program::{Optimiser, WeightDecay};
 use trunkline::plan::tap_format::TapFormat;
 use trunkline::quant::error_code::GradFormat;
+use trunkline::run::Recompute;
 use trunkline::scheme::{BatchNormMode, Request, SchemeSpec};
 use trunkline::trunk::backward::ErrorFormat;
 
@@ -69,6 +70,7 @@ fn settings() -> TrainSettings {
         errors: ErrorFormat::of(GradFormat::Int16),
         tap_in_bits: TapFormat::Int16,
         micro_batch: 4,
+        recompute: Recompute::None,
         threads: 1,
         device: "cpu".into(),
     }

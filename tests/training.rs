@@ -8,7 +8,7 @@ use trunkline::experiment::trunk::{Trunk, Wanted};
 use trunkline::plan::program::{Optimiser, WeightDecay};
 use trunkline::plan::tap::{Tap, TapPrecision, taps};
 use trunkline::quant::error_code::GradFormat;
-use trunkline::run::{Prepared, RunError, State, StepOutcome, TrainSettings, Trainer};
+use trunkline::run::{self, Prepared, Recompute, RunError, State, StepOutcome, TrainSettings, Trainer};
 use trunkline::scheme::{self, BatchNormMode, Placed, Request, SchemeSpec};
 use trunkline::tensor::Tensor;
 use trunkline::trunk::backward::ErrorFormat;
@@ -56,6 +56,7 @@ fn settings(micro_batch: usize, format: GradFormat) -> TrainSettings {
         decay: WeightDecay::uniform(1e-4),
         clip: None,
         smoothing: 0.0,
+        recompute: Recompute::None,
     }
 }
 
@@ -96,6 +97,8 @@ fn every_scheme_learns() {
     use BatchNormMode::{AdapterDevice, Frozen, Registers, RegistersStats};
     for (scheme, norm, rate) in [
         ("head-only", Frozen, 0.05),
+        ("head-only:dropout=0.2", Frozen, 0.05),
+        ("parallel:dropout=0.1", Frozen, 0.02),
         ("parallel", Frozen, 0.02),
         ("parallel", Registers, 0.02),
         ("parallel", RegistersStats, 0.02),
@@ -155,6 +158,8 @@ fn micro_batches_and_threads_change_no_bit() {
     for (scheme, norm) in [
         ("parallel", BatchNormMode::Registers),
         ("head-only", BatchNormMode::RegistersStats),
+        ("parallel:dropout=0.3", BatchNormMode::Frozen),
+        ("head-only:dropout=0.3", BatchNormMode::Frozen),
         ("adaptive-attention", BatchNormMode::Frozen),
     ] {
         let lab = lab("resnet8:width=0.5", scheme, Some(norm));
@@ -190,11 +195,7 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 fn gradients_through_the_chip_are_those_of_the_real_network() {
     for scheme in ["parallel", "adaptive-attention:gate=2sigmoid", "adaptive-attention:return=map"] {
         let chip = lab("resnet8:width=0.5", scheme, Some(BatchNormMode::Frozen));
-        let mut placed = chip.placed.clone();
-        placed.graph.nodes.iter_mut().for_each(|n| n.domain = trunkline::units::HardwareDomain::Adapter);
-        let program = prepare(&placed.graph, &chip.program.profile, 16).unwrap();
-        let taps = taps(&placed, TapPrecision::codes(16)).unwrap();
-        let real = Lab { placed, program, taps, codes: chip.codes.clone(), labels: chip.labels.clone() };
+        let real = real(&chip);
         for ((name, a), (_, b)) in gradients(&chip).into_iter().zip(gradients(&real)) {
             let (norm_a, norm_b) = [&a, &b].map(|v| v.iter().map(|x| x * x).sum::<f32>().sqrt()).into();
             println!("{scheme} {name}: cosine {:.4}, norms {norm_a:.4} {norm_b:.4}", cosine(&a, &b));
@@ -209,18 +210,13 @@ fn gradients_through_the_chip_are_those_of_the_real_network() {
 fn the_trunk_measures_what_the_adapter_device_would() {
     let after = |norm| {
         let lab = lab("resnet8:width=0.5", "head-only", Some(norm));
-        let mut trainer = lab.trainer(settings(5, GradFormat::F32)).unwrap();
+        // The whole batch: the adapter device's statistics are those of what it has at a time.
+        let mut trainer = lab.trainer(settings(IMAGES, GradFormat::F32)).unwrap();
         lab.step(&mut trainer, 1e-9);
-        let stem = |s: &State| lab.placed.graph.param(s.param).name.clone();
         let states = trainer.state().unwrap();
         ["mean", "variance"].map(|part| {
-            let is = |s: &&State| stem(s).contains(part);
-            states
-                .iter()
-                .find(is)
-                .unwrap_or_else(|| panic!("no {part} among {:?}", states.iter().map(stem).collect::<Vec<_>>()))
-                .value
-                .clone()
+            let is = |s: &&State| lab.placed.graph.param(s.param).name == format!("stem.bn.{part}");
+            states.iter().find(is).unwrap().value.clone()
         })
     };
     let [chip, device] = [BatchNormMode::RegistersStats, BatchNormMode::AdapterDevice].map(after);
@@ -259,5 +255,88 @@ fn tasks_that_take_turns_learn_as_if_they_were_alone() {
             assert!((losses, state) == alone, "{norm:?}");
         }
         assert_eq!(first.switch().registers_b > 0, norm == BatchNormMode::RegistersStats);
+    }
+}
+
+/// The same lab with every node on the adapter device, in real values.
+fn real(chip: &Lab) -> Lab {
+    let mut placed = chip.placed.clone();
+    placed.graph.nodes.iter_mut().for_each(|n| n.domain = trunkline::units::HardwareDomain::Adapter);
+    let program = prepare(&placed.graph, &chip.program.profile, 16).unwrap();
+    let taps = taps(&placed, TapPrecision::codes(16)).unwrap();
+    Lab { placed, program, taps, codes: chip.codes.clone(), labels: chip.labels.clone() }
+}
+
+/// Finite differences of the loss of one step, in which the same elements are dropped every time.
+#[test]
+fn gradients_go_around_what_was_dropped() {
+    for scheme in ["head-only:dropout=0.4", "parallel:dropout=0.3"] {
+        let lab = real(&lab("resnet8:width=0.25", scheme, Some(BatchNormMode::Frozen)));
+        let mut trainer = lab.trainer(settings(IMAGES, GradFormat::F32)).unwrap();
+        let before = trainer.state().unwrap();
+        let mut loss = |param: usize, at: usize, by: f32| {
+            let mut moved = before.clone();
+            moved[param].value[at] += by;
+            trainer.set_state(&moved).unwrap();
+            trainer.step = 0;
+            lab.step(&mut trainer, 1e-9).loss / IMAGES as f64
+        };
+        for (param, (name, gradient)) in gradients(&lab).into_iter().enumerate() {
+            let steepest =
+                (0..gradient.len()).max_by(|&a, &b| gradient[a].abs().total_cmp(&gradient[b].abs())).unwrap();
+            let (h, g) = (5e-3, f64::from(gradient[steepest]));
+            let difference = (loss(param, steepest, h) - loss(param, steepest, -h)) / (2.0 * f64::from(h));
+            assert!((difference - g).abs() < 0.05 * g.abs() + 1e-4, "{scheme}, {name}: {g} by hand {difference}");
+        }
+    }
+}
+
+#[test]
+fn what_is_dropped_follows_the_step_and_nothing_crosses_for_it() {
+    let [plain, dropping] = ["parallel", "parallel:dropout=0.5"].map(|s| lab("resnet8:width=0.5", s, None));
+    let bytes = |lab: &Lab| lab.taps.iter().map(|t| (t.name.clone(), t.shape, t.bytes)).collect::<Vec<_>>();
+    assert_eq!(bytes(&plain), bytes(&dropping), "strided sites still read a quarter of their maps");
+    // Off where nothing learns.
+    let outputs = |lab: &Lab| {
+        let prepared = Prepared { placed: &lab.placed, trunk: &lab.program, taps: &lab.taps };
+        let settings = run::Settings { images: IMAGES, micro_batch: 5, slots: 2, threads: 2, record: false };
+        let source = |from: usize, to: usize| Ok(lab.codes.slice(from, to));
+        run::run(&prepared, device::open("cpu").unwrap().as_mut(), &source, &settings).unwrap().outputs
+    };
+    assert_eq!(outputs(&plain), outputs(&dropping));
+    // From step to step others, and the same again in a training that was stopped between.
+    let settings = settings(4, GradFormat::Int16);
+    let whole = dropping.train(settings.clone(), 4, 0.02);
+    let (first, state) = dropping.train(settings.clone(), 2, 0.02);
+    let mut trainer = dropping.trainer(settings.clone()).unwrap();
+    trainer.set_state(&state).unwrap();
+    trainer.step = 2;
+    let rest = (0..2).map(|_| dropping.step(&mut trainer, 0.02).loss);
+    assert!((first.into_iter().chain(rest).collect::<Vec<_>>(), trainer.state().unwrap()) == whole);
+    let one = settings.clone();
+    let still = dropping.train(settings, 2, 1e-12).0;
+    assert!(still[0] != still[1] && plain.train(one, 1, 1e-12).0[0] != still[0]);
+}
+
+/// Running the trunk again changes what is kept and what is computed, and no bit of what is learnt. Every step
+/// asserts both against their predictions.
+#[test]
+fn a_trunk_that_runs_again_learns_the_same_and_keeps_less() {
+    use BatchNormMode::{Frozen, RegistersStats};
+    for (scheme, norm, keeps_less) in [
+        ("adaptive-attention", Frozen, true),
+        ("head-only", RegistersStats, true),
+        ("spatial-attention:return=map", Frozen, true),
+        // What enters its accumulators takes more than a bit.
+        ("parallel", Frozen, false),
+    ] {
+        let lab = lab("resnet8:width=0.5", scheme, Some(norm));
+        let keeping = settings(5, GradFormat::Int16);
+        let again = TrainSettings { recompute: Recompute::Masks, ..keeping.clone() };
+        assert!(lab.train(keeping.clone(), 3, 0.02) == lab.train(again.clone(), 3, 0.02), "{scheme}");
+        let [keeping, again] = [keeping, again].map(|settings| lab.trainer(settings).unwrap());
+        let kept = [&keeping, &again].map(|trainer| trainer.memory().trunk_kept_b);
+        assert_eq!(kept[1] < kept[0], keeps_less, "{scheme}: {kept:?}");
+        assert!(keeping.again().is_empty() && again.again().iter().map(|(_, macs)| macs).sum::<u64>() > 0);
     }
 }

@@ -52,7 +52,7 @@ pub struct Account {
     /// Where the adapters sit [default: where each scheme's paper has them]
     #[arg(long, value_name = "SITES", long_help = values::sites_help())]
     sites: Option<Sites>,
-    /// Batch norm per task: frozen (in silicon), registers (loadable) or adapter-device [default: what the scheme's paper does]
+    /// Batch norm per task: frozen (in silicon), registers (loadable), registers+stats (and measured on the trunk) or adapter-device [default: what the scheme's paper does]
     #[arg(long, value_name = "MODE")]
     batch_norm: Option<BatchNormMode>,
     /// Hardware to price it on: a system from `trunkline hw list`, or a .toml file

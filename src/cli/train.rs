@@ -18,6 +18,7 @@ use crate::quant::error_code::GradFormat;
 use crate::quantise::Calibration;
 use crate::report;
 use crate::report::render::Section;
+use crate::run::Recompute;
 use crate::scheme::{self, BatchNormMode, SchemeSpec, Sites};
 use crate::trunk::backward::{ErrorFormat, ErrorRule, ExponentMode};
 use clap::{ArgAction, Args, Parser, ValueEnum};
@@ -60,7 +61,7 @@ struct Flags {
     /// Where the adapters sit [default: where the scheme's paper has them]
     #[arg(long, value_name = "SITES", long_help = values::sites_help())]
     sites: Option<Sites>,
-    /// Batch norm per task: frozen (in silicon), registers (loadable) or adapter-device [default: what the scheme's paper does]
+    /// Batch norm per task: frozen (in silicon), registers (loadable), registers+stats (and measured on the trunk) or adapter-device [default: what the scheme's paper does]
     #[arg(long, value_name = "MODE")]
     batch_norm: Option<BatchNormMode>,
     /// What to learn: a data set with labels
@@ -84,6 +85,10 @@ struct Flags {
     /// Images handled at a time; changes speed and memory, never a result (a whole batch where batch norms go by its statistics)
     #[arg(long, value_name = "N", default_value = "8", value_parser = values::count)]
     micro_batch: usize,
+    /// What the trunk computes again in the backward pass instead of keeping: none, masks (bits, positions and codes,
+    /// from the image and what entered); changes memory and time, never a result
+    #[arg(long, value_name = "WHAT", default_value = "none", value_parser = values::word::<Recompute>)]
+    recompute: Recompute,
     /// Form of errors in the trunk and on the bus: f32, int16, int12, int8
     #[arg(long, value_name = "FORM", default_value = "int16")]
     grad: GradFormat,
@@ -280,6 +285,7 @@ impl Flags {
         all.extend(self.learning.given(Kind::Adapters));
         all.extend([
             ("micro-batch", Some(self.micro_batch.to_string())),
+            ("recompute", word(&self.recompute)),
             ("grad", word(&self.grad)),
             ("grad-rounding", word(&self.grad_rounding)),
             ("grad-exponent", word(&self.grad_exponent)),
@@ -313,7 +319,7 @@ impl Flags {
 
     /// What an adapter's file says made it: nothing that changes speed only, or when it saves.
     fn command(&self) -> String {
-        let makes = |flag: &str| !["micro-batch", "save-every"].contains(&flag);
+        let makes = |flag: &str| !["micro-batch", "recompute", "save-every"].contains(&flag);
         let given = self.given().into_iter().filter(|(flag, _)| makes(flag));
         given.fold("trunkline train".into(), |line, (flag, value)| format!("{line} --{flag} {value}"))
     }
@@ -333,6 +339,7 @@ impl Flags {
             },
             tap_in_bits: self.tap_bits,
             micro_batch: self.micro_batch,
+            recompute: self.recompute,
             threads,
             device: self.device.clone(),
         })

@@ -26,7 +26,7 @@ use crate::hw::System;
 use crate::plan::program::{Optimiser, WeightDecay};
 use crate::plan::tap_format::TapFormat;
 use crate::quant::error_code::GradFormat;
-use crate::run::{self, Prepared, RunError, TrainingMemory};
+use crate::run::{self, Prepared, Recompute, RunError, TrainingMemory};
 use crate::scheme::{Request, SchemeSpec};
 use crate::trunk::backward::{ErrorFormat, ErrorRule, ExponentMode};
 use std::path::Path;
@@ -159,6 +159,7 @@ fn train_settings(settings: &PretrainSettings) -> TrainSettings {
         errors: ErrorFormat { format: GradFormat::F32, rule: ErrorRule::NearestEven, exponent: ExponentMode::Dynamic },
         tap_in_bits: TapFormat::Int16,
         micro_batch: settings.session.batch,
+        recompute: Recompute::None,
         threads: settings.threads,
         device: settings.device.clone(),
     }

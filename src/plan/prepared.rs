@@ -62,10 +62,17 @@ impl Prepared {
     }
 
     /// A training step: forward and backward of a micro-batch, and the update that ends the step.
-    /// `backward` are the taps that the gradients need.
-    pub fn step(graph: &Graph, taps: &[Tap], gradients: &Gradients, backward: &[Tap]) -> Result<Self, GraphError> {
+    /// `backward` are the taps that the gradients need, `again` the trunk's layers that are run again before
+    /// their backward pass.
+    pub fn step(
+        graph: &Graph,
+        taps: &[Tap],
+        gradients: &Gradients,
+        backward: &[Tap],
+        again: &[NodeId],
+    ) -> Result<Self, GraphError> {
         let mut b = Builder::forward(graph, taps, true)?;
-        b.backward(gradients, backward);
+        b.backward(gradients, backward, again);
         b.update(gradients, backward);
         Ok(b.finish())
     }
@@ -178,17 +185,19 @@ impl<'a> Builder<'a> {
     }
 
     /// Each node that has a gradient, last first, after the errors of what it gives.
-    fn backward(&mut self, gradients: &Gradients, taps: &[Tap]) {
+    fn backward(&mut self, gradients: &Gradients, taps: &[Tap], again: &[NodeId]) {
         let graph = self.graph;
         let logits = self.prepared.tasks.len().checked_sub(1);
         let elements = graph.shape(graph.output).elements() as u64;
         let work = AdapterWork { flops: 4 * elements, bytes: 8 * elements, is_product: false };
         let loss = Work::Kernel { work, answers: false };
         let loss = self.task("loss", Phase::Backward, loss, logits.into_iter().collect());
+        let again = self.run_again(again, loss);
         let mut done: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
         for &id in gradients.nodes() {
             let node = graph.node(id);
             let mut after = if node.output == graph.output { vec![loss] } else { vec![] };
+            after.extend(again.filter(|_| side(graph, id) == HardwareDomain::Trunk));
             let readers = graph.node_ids().filter(|&r| graph.node(r).inputs.contains(&node.output));
             let readers = readers.filter(|&r| side(graph, r) == side(graph, id));
             after.extend(readers.filter_map(|r| done.get(&r)).flatten());
@@ -203,6 +212,17 @@ impl<'a> Builder<'a> {
             };
             done.insert(id, made);
         }
+    }
+
+    /// Layers of the trunk once more, one after the other; the last of them.
+    fn run_again(&mut self, nodes: &[NodeId], loss: usize) -> Option<usize> {
+        let mut last = None;
+        for &id in nodes {
+            let work = Work::Trunk { work: layers::work(self.graph, id), engine: id.index() };
+            let name = format!("{}.again", self.graph.node(id).name);
+            last = Some(self.task(&name, Phase::Backward, work, vec![last.unwrap_or(loss)]));
+        }
+        last
     }
 
     /// A layer's backward pass takes what its forward pass takes, once for its map and once for its

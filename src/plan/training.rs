@@ -92,7 +92,7 @@ mod tests {
         let bytes =
             |taps: &[crate::plan::tap::Tap], phase| taps.iter().filter(|t| t.phase == phase).map(|t| t.bytes).sum();
         let sums = (bytes(&forward, Phase::Forward), bytes(&back, Phase::Backward));
-        (Prepared::step(&placed.graph, &forward, &gradients, &back).unwrap(), sums.0, sums.1)
+        (Prepared::step(&placed.graph, &forward, &gradients, &back, &[]).unwrap(), sums.0, sums.1)
     }
 
     #[test]

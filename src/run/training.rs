@@ -7,6 +7,7 @@
 
 use super::adapter_side::AdapterSide;
 use super::lesson::Lesson;
+use super::rerun::{Recompute, Rerun};
 use super::trunk_side::{Source, TrunkSide};
 use super::trunk_training::TrunkTraining;
 use super::{Prepared, RunError, bounds, bus, fitting_micro_batch, registers, tap_ins, thread_pool};
@@ -14,7 +15,7 @@ use crate::device::Device;
 use crate::graph::gradient::Gradients;
 use crate::graph::{Graph, NodeId, ParamId};
 use crate::kernel::BufferId;
-use crate::ledger::Ledger;
+use crate::ledger::{Event, Ledger, Place};
 use crate::plan::backward;
 use crate::plan::kept::{Kept, MapsAs, kept};
 use crate::plan::program::{
@@ -47,6 +48,8 @@ pub struct TrainSettings {
     pub decay: WeightDecay,
     pub clip: Option<f32>,
     pub smoothing: f32,
+    /// Changes memory and time, never a result.
+    pub recompute: Recompute,
 }
 
 /// What training holds.
@@ -106,6 +109,8 @@ pub struct Trainer<'a> {
     frozen: [u8; 32],
     /// What trains, while another task has trunk and adapter device.
     resting: Option<Vec<State>>,
+    /// What the trunk runs again instead of keeping.
+    rerun: Option<Rerun>,
 }
 
 /// Where the logits are: before the softmax that an imported head may end with.
@@ -140,6 +145,7 @@ impl<'a> Trainer<'a> {
         let measured = backward::measured(prepared.placed, &gradients);
         let pool = thread_pool(settings.threads)?;
         let frozen = trunk.weights_checksum();
+        let rerun = (settings.recompute == Recompute::Masks).then(|| Rerun::new(&graph, &trunk, &backward));
         let mut trainer = Self {
             graph,
             prepared,
@@ -158,6 +164,7 @@ impl<'a> Trainer<'a> {
             exponents: Exponents::default(),
             frozen,
             resting: None,
+            rerun,
             device,
             settings,
         };
@@ -222,10 +229,11 @@ impl<'a> Trainer<'a> {
         let lesson = Lesson { labels, images, step, format: self.settings.errors, delayed: &delayed };
         let forward = self.taps.iter().take_while(|t| t.phase == Phase::Forward).count();
         let (graph, pool, slots) = (&self.graph, &self.pool, self.settings.slots);
-        let side =
-            TrunkSide::new(graph, &self.trunk, &self.taps[..forward], source, &bounds, pool, Some(&self.backward));
+        let keeps = self.rerun.is_none().then_some(&self.backward);
+        let side = TrunkSide::new(graph, &self.trunk, &self.taps[..forward], source, &bounds, pool, keeps);
         let side = side.measuring(&self.measured);
-        let mut trunk = TrunkTraining::new(side, &self.trunk, &self.backward, &self.taps, &bounds, pool, lesson);
+        let mut trunk = TrunkTraining::new(side, &self.trunk, &self.backward, &self.taps, &bounds, pool, lesson)
+            .running_again(self.rerun.as_ref());
         let programs: Vec<&Program> = batches.iter().map(|&micro| &self.programs[&(micro, n)]).collect();
         let device = self.device.as_mut();
         let mut adapter = AdapterSide::new(graph, programs, &self.taps, device, slots, &batches, pool).learning(lesson);
@@ -236,8 +244,8 @@ impl<'a> Trainer<'a> {
         let mut events = std::mem::take(&mut adapter.events);
         events.merge(&trunk.events);
         let (norms, moments) = (std::mem::take(&mut trunk.norms), trunk.take_moments());
-        let planned_b: u64 = self.backward.kept(&self.trunk).iter().map(|k| k.bytes()).sum();
-        same_bytes("trunk", planned_b * n as u64, trunk.kept_bytes)?;
+        let kept_bytes = trunk.kept_bytes;
+        same_bytes("trunk", self.trunk_kept_b() * n as u64, kept_bytes)?;
         self.exponents = events.exponents;
         self.step += 1;
         observed.merge(&self.take_norm_gradients(norms)?);
@@ -353,6 +361,9 @@ impl<'a> Trainer<'a> {
         let mut one = tally(&self.graph, forward);
         let once: Vec<Tap> = errors.iter().chain(&self.updates).cloned().collect();
         backward::tally(&self.graph, &self.gradients, &once, &mut one);
+        for (node, macs) in self.again() {
+            one.add(Phase::Backward, Place::Node(node), Event::Macs, macs);
+        }
         one
     }
 
@@ -402,6 +413,19 @@ impl<'a> Trainer<'a> {
         })
     }
 
+    /// What the trunk keeps of one image from forward to backward.
+    fn trunk_kept_b(&self) -> u64 {
+        match &self.rerun {
+            Some(rerun) => rerun.kept_b(),
+            None => self.backward.kept(&self.trunk).iter().map(|k| k.bytes()).sum(),
+        }
+    }
+
+    /// The layers that the trunk runs again in the backward pass, with the MACs of one image.
+    pub fn again(&self) -> Vec<(NodeId, u64)> {
+        self.rerun.iter().flat_map(|rerun| rerun.macs(&self.trunk)).collect()
+    }
+
     /// What training holds, by formula.
     pub fn memory(&self) -> TrainingMemory {
         // Of the largest micro-batch, for which the buffers were made.
@@ -418,7 +442,7 @@ impl<'a> Trainer<'a> {
             micro_batch: self.micro_batch,
             slots: self.settings.slots,
             adapter_kept_b: kept(HardwareDomain::Adapter),
-            trunk_kept_b: self.backward.kept(&self.trunk).iter().map(|k| k.bytes()).sum(),
+            trunk_kept_b: self.trunk_kept_b(),
             adapter_maps_b: bytes(false) * self.settings.slots as u64,
             adapter_state_b: bytes(true),
             largest_buffer_b: program.buffers.iter().map(|b| 4 * b.words as u64).max().unwrap_or(0),

@@ -1,6 +1,7 @@
 //! The trunk as one side of the bus: its sequencer.
 
 use super::RunError;
+use super::rerun::{Held, Rerun};
 use super::worker::Side;
 use crate::graph::crossing::Crossing;
 use crate::graph::{EdgeId, Graph, NodeId};
@@ -15,12 +16,6 @@ use crate::trunk::{JoinKind, Map, Moments, Pass, TrunkProgram};
 use crate::units::{Direction, HardwareDomain, Phase};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
-
-/// A map as the trunk holds it: int8 codes, or the wider codes of an accumulator join.
-enum Held {
-    Codes(Tensor<i8>),
-    Wide(Tensor<i16>),
-}
 
 /// Where the micro-batches come from: the input codes of images `from..to`.
 pub type Source<'a> = dyn Fn(usize, usize) -> Result<Tensor<i8>, RunError> + Sync + 'a;
@@ -43,9 +38,12 @@ pub struct TrunkSide<'a> {
     made: HashSet<EdgeId>,
     /// Buffers of maps that nobody reads any more.
     spare: Vec<Vec<i8>>,
-    /// In a training step: what of it works backward, and what each micro-batch kept for that.
+    /// In a training step that keeps what its backward pass needs: what works backward, and what each micro-batch kept.
     backward: Option<&'a BackwardProgram>,
     tapes: HashMap<usize, Tape>,
+    /// In a training step that runs the trunk again: from what, by micro-batch.
+    rerun: Option<&'a Rerun>,
+    starts: HashMap<usize, BTreeMap<EdgeId, Held>>,
     /// Batch norms whose accumulators are summed as they run, and the sums over all images.
     measured: &'a [NodeId],
     pub moments: BTreeMap<NodeId, Moments>,
@@ -123,11 +121,24 @@ impl<'a> TrunkSide<'a> {
             spare,
             backward,
             tapes: HashMap::new(),
+            rerun: None,
+            starts: HashMap::new(),
             measured: &[],
             moments: BTreeMap::new(),
             ledger,
             outputs,
         }
+    }
+
+    /// The same, keeping only what the trunk is run again from.
+    pub fn running_again(mut self, rerun: Option<&'a Rerun>) -> Self {
+        self.rerun = rerun;
+        self
+    }
+
+    /// What a micro-batch kept to be run again from.
+    pub fn take_start(&mut self, micro: usize) -> BTreeMap<EdgeId, Held> {
+        self.starts.remove(&micro).unwrap_or_default()
     }
 
     /// The same, summing the accumulators of these batch norms.
@@ -147,6 +158,13 @@ impl<'a> TrunkSide<'a> {
     }
 
     fn hold(&mut self, micro: usize, edge: EdgeId, map: Held) {
+        if self.rerun.is_some_and(|rerun| rerun.starts_from(edge)) {
+            let copy = match &map {
+                Held::Codes(map) => Held::Codes(map.clone()),
+                Held::Wide(map) => Held::Wide(map.clone()),
+            };
+            self.starts.entry(micro).or_default().insert(edge, copy);
+        }
         if let Some(&uses) = self.uses.get(&edge) {
             self.held.insert((micro, edge), (map, uses));
         }

@@ -3,6 +3,7 @@
 
 use super::RunError;
 use super::lesson::Lesson;
+use super::rerun::Rerun;
 use super::trunk_side::TrunkSide;
 use super::worker::Side;
 use crate::graph::{EdgeId, NodeId};
@@ -20,6 +21,7 @@ pub struct TrunkTraining<'a> {
     program: &'a TrunkProgram,
     backward: &'a BackwardProgram,
     lesson: Lesson<'a>,
+    rerun: Option<&'a Rerun>,
     taps: &'a [Tap],
     bounds: &'a [usize],
     pool: &'a rayon::ThreadPool,
@@ -88,6 +90,7 @@ impl<'a> TrunkTraining<'a> {
             program,
             backward,
             lesson,
+            rerun: None,
             taps,
             bounds,
             pool,
@@ -100,6 +103,13 @@ impl<'a> TrunkTraining<'a> {
             norms,
             kept_bytes: 0,
         }
+    }
+
+    /// The same, running the trunk again instead of keeping what its backward pass needs.
+    pub fn running_again(mut self, rerun: Option<&'a Rerun>) -> Self {
+        self.forward = self.forward.running_again(rerun);
+        self.rerun = rerun;
+        self
     }
 
     /// The sums of the accumulators that were measured.
@@ -153,6 +163,20 @@ impl<'a> TrunkTraining<'a> {
         }
     }
 
+    /// Before its backward pass: runs the trunk again, where that is instead of keeping.
+    fn run_again(&mut self, micro: usize) -> Result<(), RunError> {
+        let Some(rerun) = self.rerun.filter(|_| !self.tapes.contains_key(&micro)) else { return Ok(()) };
+        let start = self.forward.take_start(micro);
+        self.kept_bytes += rerun.held_b(&start);
+        let batch = self.batch(micro);
+        let (tape, did) = self.pool.install(|| rerun.run(self.program, self.backward, &start, batch))?;
+        for (node, counts) in did {
+            self.forward.ledger.add(Phase::Backward, Place::Node(node), Event::Macs, counts.macs.0);
+        }
+        self.tapes.insert(micro, tape);
+        Ok(())
+    }
+
     /// Adds a batch norm's gradients, image after image.
     fn add_norm(&mut self, norm: NormGrads) {
         let sums =
@@ -202,6 +226,7 @@ impl Side for TrunkTraining<'_> {
             self.kept_bytes += tape.bytes();
             self.tapes.insert(micro, tape);
         }
+        self.run_again(micro)?;
         self.step_backward(micro, step - self.passes);
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::experiment::train::{TrainSettings, learning_device};
 use crate::plan::program::{Optimiser, WeightDecay};
 use crate::quant::Profile;
 use crate::quantise::Calibration;
+use crate::run::Recompute;
 use crate::trunk::backward::{ErrorFormat, ErrorRule, ExponentMode};
 use std::fmt::Display;
 use std::str::FromStr;
@@ -92,6 +93,8 @@ impl Recipe {
             clip: training.clip.map(|norm| norm as f32),
             errors: ErrorFormat { format: point.grad, rule, exponent: training.grad_exponent },
             tap_in_bits: point.tap_bits,
+            // Changes no result, and a sweep has no memory to save.
+            recompute: Recompute::default(),
             micro_batch: self.micro_batch,
             threads,
             device: training.device.clone(),

@@ -2,7 +2,7 @@
 //! what it costs on the modelled hardware.
 
 use crate::experiment::training_account::Traffic;
-use crate::graph::GraphError;
+use crate::graph::{GraphError, NodeId};
 use crate::hw::System;
 use crate::ledger::{Event, Place};
 use crate::plan::backward;
@@ -62,7 +62,8 @@ impl StepAccount {
             images: memory.micro_batch as u64,
             in_flight: memory.slots,
         };
-        let costed = Prepared::step(graph, &forward, trainer.gradients(), &errors)?.on(system, cut.images);
+        let again: Vec<NodeId> = trainer.again().into_iter().map(|(node, _)| node).collect();
+        let costed = Prepared::step(graph, &forward, trainer.gradients(), &errors, &again)?.on(system, cut.images);
         let energy = price::price(&costed.activity, system);
         let one = trainer.predicted();
         let macs = |phase| {

@@ -20,7 +20,7 @@ use crate::op::Op;
 use crate::plan::program::{Optimiser, WeightDecay};
 use crate::plan::tap::{Tap, TapPrecision, taps};
 use crate::plan::tap_format::TapFormat;
-use crate::run::{self, Prepared, Trainer};
+use crate::run::{self, Prepared, Recompute, Trainer};
 use crate::scheme::{self, BatchNormMode, Placed, Request};
 use crate::tensor::Shape;
 use crate::trunk::backward::ErrorFormat;
@@ -67,6 +67,8 @@ pub struct TrainSettings {
     pub tap_in_bits: TapFormat,
     /// Changes speed and memory, never a result.
     pub micro_batch: usize,
+    /// Changes memory and time, never a result.
+    pub recompute: Recompute,
     /// 0 for one per core; changes speed, never a result.
     pub threads: usize,
     pub device: String,
@@ -143,6 +145,7 @@ impl<'a> Opened<'a> {
             decay: settings.weight_decay,
             clip: settings.clip,
             smoothing: settings.label_smoothing,
+            recompute: settings.recompute,
         };
         let trainer = Trainer::new(prepared, device, train_settings).map_err(ExperimentError::from)?;
         if whole && trainer.micro_batch() < settings.session.batch.min(job.data.len()) {
