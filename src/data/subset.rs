@@ -18,6 +18,8 @@ pub struct Subset {
     pub augmentation: Augmentation,
     /// The shape of every image, where the source knows it before it decodes them.
     pub shape: Option<Shape>,
+    /// The numbers that the data set's own files give its classes, by label.
+    pub category_ids: Option<Vec<u64>>,
 }
 
 impl Subset {
@@ -26,7 +28,8 @@ impl Subset {
         let mut samples = set[split].clone();
         samples.truncate(most);
         let (name, classes) = (set.name.clone(), set.classes.clone());
-        Self { name, classes, samples, augmentation: set.augmentation, shape: set.shape }
+        let category_ids = set.category_ids.clone();
+        Self { name, classes, samples, augmentation: set.augmentation, shape: set.shape, category_ids }
     }
 
     /// Decodes all of it, at a size or as it is stored: all images must then have one size.
@@ -70,6 +73,7 @@ impl From<Dataset> for Subset {
             samples,
             augmentation: Augmentation::PLAIN,
             shape: Some(set.shape),
+            category_ids: None,
         }
     }
 }

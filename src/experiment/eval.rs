@@ -3,7 +3,7 @@
 use super::loading::in_order;
 use super::run::{ExperimentError, SLOTS};
 use super::train::adapter_file::{Adapter, AdapterError};
-use super::train::chip::{evaluate, states_of, with_values};
+use super::train::chip::{Measured, evaluate, states_of, with_values};
 use super::train::prepared;
 use super::train::snapshot::Evaluation;
 use super::trunk::Trunk;
@@ -50,12 +50,36 @@ pub struct EvalReport {
     pub data: String,
     pub adapter: String,
     pub trunk_sha256: String,
+    /// Those that have a label.
     pub images: u64,
-    /// Mean cross-entropy.
-    pub loss: f64,
-    pub accuracy: f64,
+    /// Mean cross-entropy; nothing where no image has a label.
+    pub loss: Option<f64>,
+    pub accuracy: Option<f64>,
     /// Images that do not decode, where these are passed over.
     pub broken: Broken,
+    /// What the images are taken for.
+    #[serde(skip)]
+    pub submission: Vec<Prediction>,
+}
+
+/// What an image is taken for, in the numbers of the data set's own files: a line of a submission to the
+/// Visual Decathlon. Where the set has no such numbers, they are the image's place and its label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Prediction {
+    pub image_id: u64,
+    pub category_id: u64,
+}
+
+/// The predictions of those images that decode.
+fn submission(data: &Subset, predictions: &[Option<usize>]) -> Vec<Prediction> {
+    let category = |class: usize| match &data.category_ids {
+        Some(ids) => ids.get(class).copied(),
+        None => Some(class as u64),
+    };
+    let of = |(index, class): (usize, &Option<usize>)| {
+        Some(Prediction { image_id: data.samples.id(index), category_id: category((*class)?)? })
+    };
+    predictions.iter().enumerate().filter_map(of).collect()
 }
 
 /// Evaluates an adapter.
@@ -87,8 +111,18 @@ pub fn eval(job: EvalJob, settings: &EvalSettings) -> Result<EvalReport, EvalErr
     let shape = placed.graph.shape(placed.graph.input);
     let loader = in_order(&job.data, shape, settings.micro_batch, settings.threads).map_err(ExperimentError::from)?;
     let found = evaluate(&prepared, &loader, how, device.as_mut(), &run_settings);
-    let (evaluation, broken) = found.map_err(ExperimentError::from)?;
+    let Measured { evaluation, predictions, broken } = found.map_err(ExperimentError::from)?;
     let adapter = job.adapter.folder.display().to_string();
     let Evaluation { loss, accuracy, images } = evaluation;
-    Ok(EvalReport { data: job.data.name.clone(), adapter, trunk_sha256, images, loss, accuracy, broken })
+    let known = |value: f64| Some(value).filter(|_| images > 0);
+    Ok(EvalReport {
+        data: job.data.name.clone(),
+        adapter,
+        trunk_sha256,
+        images,
+        loss: known(loss),
+        accuracy: known(accuracy),
+        broken,
+        submission: submission(&job.data, &predictions),
+    })
 }
