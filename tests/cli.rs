@@ -854,7 +854,8 @@ fn a_data_set_is_told_and_shown() {
     let scratch = Scratch::new();
     let sheet = scratch.path("sheet.png");
     let told = trunkline(&["data", &data_set("folder"), "--sheet", &sheet, "--format", "json"]).json();
-    let split = |at: usize| [&told["splits"][at]["split"], &told["splits"][at]["images"], &told["splits"][at]["per_class"]];
+    let split =
+        |at: usize| [&told["splits"][at]["split"], &told["splits"][at]["images"], &told["splits"][at]["per_class"]];
     assert_eq!((&told["name"], &told["classes"]), (&"images".into(), &serde_json::json!(["apple", "pear"])));
     assert_eq!(split(0), [&serde_json::json!("train"), &6.into(), &serde_json::json!([3, 3])]);
     assert_eq!(split(1), [&serde_json::json!("test"), &2.into(), &serde_json::json!([1, 1])]);
@@ -894,12 +895,17 @@ fn broken_images_stop_a_command_or_are_counted_and_named() {
     trunkline(&[&["run"][..], &trunk].concat()).refused(1, &[".png", "neither PNG"]);
     let ran = trunkline(&[&["run"][..], &trunk, &["--skip-bad", "--format", "json"]].concat()).json();
     assert_eq!((&ran["visual_domains"][0]["broken"]["count"], &ran["images"]), (&2.into(), &10.into()));
-    let train = [&["train"][..], &trunk, &["--epochs", "2", "--batch", "5", "--val", &folder, "--augment", "auto"]].concat();
+    let train =
+        [&["train"][..], &trunk, &["--epochs", "2", "--batch", "5", "--val", &folder, "--augment", "auto"]].concat();
     let stopped = scratch.path("stopped");
     trunkline(&[&train[..], &["--out", &stopped, "--quiet"]].concat()).refused(1, &[".png", "neither PNG"]);
     let trained = trunkline(&[&train[..], &["--skip-bad", "--measured", "--out", &run]].concat());
     assert_eq!(trained.code, 0, "{}", trained.stderr);
-    assert!(trained.stderr.contains("data: 2 images do not decode") && trained.stderr.contains("03.png"), "{}", trained.stderr);
+    assert!(
+        trained.stderr.contains("data: 2 images do not decode") && trained.stderr.contains("03.png"),
+        "{}",
+        trained.stderr
+    );
     assert!(trained.stderr.contains("the trunk waited"), "{}", trained.stderr);
     let report: Value = serde_json::from_str(&std::fs::read_to_string(format!("{run}/report.json")).unwrap()).unwrap();
     assert_eq!((&report["broken"]["data"]["count"], &report["broken"]["val"]["count"]), (&2.into(), &2.into()));
@@ -909,12 +915,20 @@ fn broken_images_stop_a_command_or_are_counted_and_named() {
     let best = rows.lines().filter_map(|row| serde_json::from_str::<Value>(row).unwrap()["val/acc"].as_f64());
     let best = best.fold(0.0, f64::max);
     let submission = scratch.path("results.json");
-    let eval = [&["eval", "--adapter", &run, "--skip-bad", "--submission", &submission, "--format", "json"][..], &trunk].concat();
+    let eval =
+        [&["eval", "--adapter", &run, "--skip-bad", "--submission", &submission, "--format", "json"][..], &trunk]
+            .concat();
     let found = trunkline(&eval).json();
-    assert_eq!((found["accuracy"].as_f64(), &found["images"], &found["broken"]["count"]), (Some(best), &10.into(), &2.into()));
+    assert_eq!(
+        (found["accuracy"].as_f64(), &found["images"], &found["broken"]["count"]),
+        (Some(best), &10.into(), &2.into())
+    );
     let lines: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(&submission).unwrap()).unwrap();
     assert_eq!(lines.len(), 10, "every image that decodes");
-    assert!(lines.iter().all(|l| l["image_id"].as_u64() < Some(12) && l["category_id"].as_u64() < Some(2)), "{lines:?}");
+    assert!(
+        lines.iter().all(|l| l["image_id"].as_u64() < Some(12) && l["category_id"].as_u64() < Some(2)),
+        "{lines:?}"
+    );
 }
 
 #[test]

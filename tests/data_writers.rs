@@ -61,4 +61,3 @@ fn rows_of_parquet_files_come_in_any_order() {
         assert!(inside_out.iter().zip(found).all(|(&i, image)| image == in_order[i]), "{name}");
     }
 }
-
