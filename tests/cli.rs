@@ -873,6 +873,108 @@ fn images_that_a_trunk_cannot_take_are_refused() {
     trunkline(&["run", "--trunk", &path, "--scheme", "head-only"]).refused(1, &["3 channels", "640"]);
 }
 
+fn data_set(name: &str) -> String {
+    format!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/data_sets/{}"), name)
+}
+
+#[test]
+fn a_data_set_is_told_and_shown() {
+    let scratch = Scratch::new();
+    let sheet = scratch.path("sheet.png");
+    let told = trunkline(&["data", &data_set("folder"), "--sheet", &sheet, "--format", "json"]).json();
+    let split =
+        |at: usize| [&told["splits"][at]["split"], &told["splits"][at]["images"], &told["splits"][at]["per_class"]];
+    assert_eq!((&told["name"], &told["classes"]), (&"images".into(), &serde_json::json!(["apple", "pear"])));
+    assert_eq!(split(0), [&serde_json::json!("train"), &6.into(), &serde_json::json!([3, 3])]);
+    assert_eq!(split(1), [&serde_json::json!("test"), &2.into(), &serde_json::json!([1, 1])]);
+    // Two classes of three images, in tiles of 32 pixels with gaps of 2.
+    let png = std::fs::read(&sheet).unwrap();
+    let side = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().unwrap());
+    assert_eq!((&png[..4], side(16), side(20)), (&b"\x89PNG"[..], 3 * 34 + 2, 2 * 34 + 2));
+    let words = trunkline(&["data", &data_set("parquet/struct-snappy.parquet")]).done();
+    assert!(words.contains("parquet: 3 classes") && words.contains("classes: ant, bee, cow"), "{words}");
+    assert!(trunkline(&["data"]).done().contains("synth:gratings"));
+    trunkline(&["data", "nothere.npz"]).refused(1, &["nothere.npz", "No such file"]);
+    trunkline(&["data", "nothere.npz:split=test"]).refused(1, &["nothere.npz:", "No such file"]);
+    trunkline(&["data", &data_set("folder"), "--split", "vol"]).refused(2, &["vol"]);
+}
+
+/// A folder of images of which some are none.
+fn damaged_folder(scratch: &Scratch) -> String {
+    let folder = scratch.path("damaged");
+    for (class, turns) in [("a", 0..6), ("b", 6..12)] {
+        std::fs::create_dir_all(format!("{folder}/{class}")).unwrap();
+        for i in turns {
+            let path = format!("{folder}/{class}/{i:02}.png");
+            match i {
+                3 | 8 => std::fs::write(path, "no image").unwrap(),
+                _ => image::RgbImage::from_pixel(16, 16, image::Rgb([20 * i as u8; 3])).save(path).unwrap(),
+            }
+        }
+    }
+    folder
+}
+
+#[test]
+fn broken_images_stop_a_command_or_are_counted_and_named() {
+    let scratch = Scratch::new();
+    let (folder, run) = (damaged_folder(&scratch), scratch.path("run"));
+    let trunk = ["--trunk", "resnet8:width=0.25,input=16", "--device", "cpu", "--data", &folder];
+    trunkline(&[&["run"][..], &trunk].concat()).refused(1, &[".png", "neither PNG"]);
+    let ran = trunkline(&[&["run"][..], &trunk, &["--skip-bad", "--format", "json"]].concat()).json();
+    assert_eq!((&ran["visual_domains"][0]["broken"]["count"], &ran["images"]), (&2.into(), &10.into()));
+    let train =
+        [&["train"][..], &trunk, &["--epochs", "2", "--batch", "5", "--val", &folder, "--augment", "auto"]].concat();
+    let stopped = scratch.path("stopped");
+    trunkline(&[&train[..], &["--out", &stopped, "--quiet"]].concat()).refused(1, &[".png", "neither PNG"]);
+    let trained = trunkline(&[&train[..], &["--skip-bad", "--measured", "--out", &run]].concat());
+    assert_eq!(trained.code, 0, "{}", trained.stderr);
+    assert!(
+        trained.stderr.contains("data: 2 images do not decode") && trained.stderr.contains("03.png"),
+        "{}",
+        trained.stderr
+    );
+    assert!(trained.stderr.contains("the trunk waited"), "{}", trained.stderr);
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(format!("{run}/report.json")).unwrap()).unwrap();
+    assert_eq!((&report["broken"]["data"]["count"], &report["broken"]["val"]["count"]), (&2.into(), &2.into()));
+    assert!(report["measured_loading"]["elapsed_s"].as_f64().unwrap() > 0.0);
+    // The adapter keeps how images came, so that it is measured like that again.
+    let rows = std::fs::read_to_string(format!("{run}/metrics.jsonl")).unwrap();
+    let best = rows.lines().filter_map(|row| serde_json::from_str::<Value>(row).unwrap()["val/acc"].as_f64());
+    let best = best.fold(0.0, f64::max);
+    let submission = scratch.path("results.json");
+    let eval =
+        [&["eval", "--adapter", &run, "--skip-bad", "--submission", &submission, "--format", "json"][..], &trunk]
+            .concat();
+    let found = trunkline(&eval).json();
+    assert_eq!(
+        (found["accuracy"].as_f64(), &found["images"], &found["broken"]["count"]),
+        (Some(best), &10.into(), &2.into())
+    );
+    let lines: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(&submission).unwrap()).unwrap();
+    assert_eq!(lines.len(), 10, "every image that decodes");
+    assert!(
+        lines.iter().all(|l| l["image_id"].as_u64() < Some(12) && l["category_id"].as_u64() < Some(2)),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_submission_has_the_decathlons_own_numbers() {
+    let scratch = Scratch::new();
+    let (run, submission) = (scratch.path("run"), scratch.path("results.json"));
+    let folder = data_set("decathlon");
+    let trunk = ["--trunk", "resnet8:width=0.25,input=16", "--device", "cpu"];
+    let train = ["train", "--data", &folder, "--epochs", "1", "--quiet", "--out", &run];
+    assert_eq!(trunkline(&[&train[..], &trunk].concat()).code, 0);
+    let val = format!("{folder}:split=val");
+    let eval = ["eval", "--adapter", &run, "--data", &val, "--submission", &submission];
+    assert!(trunkline(&[&eval[..], &trunk].concat()).done().contains("2 predictions"));
+    let lines: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(&submission).unwrap()).unwrap();
+    assert_eq!(lines.iter().map(|l| l["image_id"].as_u64().unwrap()).collect::<Vec<_>>(), [80_000_004, 80_000_005]);
+    assert!(lines.iter().all(|l| (80_000_001..=80_000_010).contains(&l["category_id"].as_u64().unwrap())), "{lines:?}");
+}
+
 #[test]
 fn wrong_data_is_refused_by_name() {
     let scratch = Scratch::new();

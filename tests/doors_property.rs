@@ -464,6 +464,92 @@ proptest! {
     }
 }
 
+/// A small set of `tests/conformance/data_writers.py`.
+fn written(name: &str) -> Vec<u8> {
+    let path = format!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/data_sets/{}"), name);
+    std::fs::read(path).unwrap()
+}
+
+/// Opens a set and decodes it, by the door that is named and by its content.
+fn through_doors(kind: &str, path: &Path, file_bytes: usize) {
+    let name = path.file_name().unwrap().to_string_lossy().into_owned();
+    for spec in [format!("{kind}:{}", path.display()), path.display().to_string()] {
+        names_the_file(open(&spec, file_bytes), &name);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(400))]
+
+    #[test]
+    fn damaged_records_of_cifar_are_an_error_or_a_set(damage in damage(), hundred in any::<bool>()) {
+        let _alone = alone();
+        let sound = written(if hundred { "cifar100/train.bin" } else { "cifar10/data_batch_1.bin" });
+        let bytes = damaged(&sound, &damage);
+        let (_folder, path) = folder_with("data_batch_1.bin", &bytes);
+        through_doors("cifar-binary", &path, bytes.len());
+    }
+
+    #[test]
+    fn a_damaged_npz_of_images_is_an_error_or_a_set(damage in damage(), plain in any::<bool>()) {
+        let _alone = alone();
+        let bytes = damaged(&written(if plain { "plain.npz" } else { "deflated.npz" }), &damage);
+        let (_folder, path) = folder_with("x.npz", &bytes);
+        through_doors("npz", &path, 20 * bytes.len());
+    }
+
+    #[test]
+    fn a_damaged_list_is_an_error_or_a_set(damage in damage(), text in "(path|image),(label|class)\n([a-z./0-9]{0,12},[a-z]{0,3}\n){0,4}") {
+        let _alone = alone();
+        for sound in [written("list/headed.csv"), written("list/bare.csv"), text.into_bytes()] {
+            let bytes = damaged(&sound, &damage);
+            let (folder, path) = folder_with("x.csv", &bytes);
+            // What the list names is there, so that more than its first line is read.
+            std::fs::create_dir(folder.path().join("images")).unwrap();
+            let png = encoded(image::ImageFormat::Png, 4, 4);
+            (0..4).for_each(|i| std::fs::write(folder.path().join(format!("images/{i}.png")), &png).unwrap());
+            // An error may be about the list or about an image that it names: both are in its folder.
+            let place = folder.path().display().to_string();
+            names_the_file(open(&format!("csv:{}", path.display()), bytes.len()), &place);
+            names_the_file(open(&path.display().to_string(), bytes.len()), &place);
+        }
+    }
+
+    #[test]
+    fn a_damaged_parquet_file_is_an_error_or_a_set(damage in damage(), which in 0usize..4) {
+        let _alone = alone();
+        let name = ["struct-none", "plain-snappy-dictionary", "plain-gzip-dictionary", "struct-zstd"][which];
+        let bytes = damaged(&written(&format!("parquet/{name}.parquet")), &damage);
+        let (_folder, path) = folder_with("x.parquet", &bytes);
+        through_doors("parquet", &path, 20 * bytes.len());
+    }
+
+    #[test]
+    fn damaged_annotations_are_an_error_or_a_set(damage in damage()) {
+        let _alone = alone();
+        let bytes = damaged(&written("decathlon/annotations/svhn_train.json"), &damage);
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("annotations")).unwrap();
+        std::fs::write(folder.path().join("annotations/svhn_train.json"), &bytes).unwrap();
+        let place = folder.path().display().to_string();
+        names_the_file(open(&format!("decathlon:{place}"), bytes.len()), &place);
+        names_the_file(open(&place, bytes.len()), &place);
+    }
+
+    #[test]
+    fn any_file_is_detected_or_refused_by_name(
+        start in prop::sample::select(vec![&b"PK\x03\x04"[..], b"PAR1", b"\x1f\x8b\x08", b"\0\0\x08\x03", b"path,label\n", b""]),
+        rest in prop::collection::vec(any::<u8>(), 0..120),
+        name in "[a-z]{1,4}(\\.bin|\\.npz|\\.csv|\\.parquet)?",
+    ) {
+        let _alone = alone();
+        let bytes = [start, &rest[..]].concat();
+        let (folder, path) = folder_with(&name, &bytes);
+        let place = folder.path().display().to_string();
+        names_the_file(open(&path.display().to_string(), 1100 * bytes.len()), &place);
+    }
+}
+
 /// The decoder would allocate all pixels before it found out that they are not there.
 #[test]
 fn an_image_cannot_claim_more_pixels_than_its_bytes_can_hold() {

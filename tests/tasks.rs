@@ -186,7 +186,7 @@ fn a_hot_swap_and_back_changes_no_bit() {
     let mut look = |adapters: &mut Adapters, task: usize| {
         let crossed = adapters.set(&report.tasks[task].name).unwrap();
         assert!(crossed == Default::default() || report.switches[0].to_use.trunk_b > 0);
-        let (evaluation, _) = adapters.evaluate(&sets[task], device.as_mut(), how).unwrap();
+        let evaluation = adapters.evaluate(&sets[task], device.as_mut(), how).unwrap().evaluation;
         assert_eq!(Some(evaluation.accuracy), report.tasks[task].best_accuracy, "as its best epoch measured it");
         let logits = adapters.outputs(&sets[0], device.as_mut(), how).unwrap();
         logits.concat().into_iter().map(f32::to_bits).collect::<Vec<_>>()

@@ -1,7 +1,7 @@
 //! `trunkline eval`: how an adapter does on data.
 
 use super::Failure;
-use super::output::Output;
+use super::output::{self, Output};
 use super::values;
 use crate::data::augment::Augmentation;
 use crate::data::{self, OpenOptions};
@@ -33,6 +33,10 @@ pub struct Eval {
     /// Images handled at a time; changes speed and memory, never a result
     #[arg(long, value_name = "N", default_value = "8", value_parser = values::count)]
     micro_batch: usize,
+    /// Write what every image is taken for: a JSON list of image_id and category_id, as the Visual Decathlon's
+    /// server takes them; images need no labels then
+    #[arg(long, value_name = "FILE.json")]
+    submission: Option<PathBuf>,
     /// Go on without images that do not decode; they are counted and the first are named
     #[arg(long)]
     skip_bad: bool,
@@ -61,6 +65,7 @@ pub struct Eval {
 impl Eval {
     pub fn execute(&self) -> Result<(), Failure> {
         self.output.check()?;
+        self.submission.as_deref().map_or(Ok(()), output::check)?;
         if self.threads > 0 {
             rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global()?;
         }
@@ -73,7 +78,7 @@ impl Eval {
         data.samples.skip_bad |= self.skip_bad;
         // As the images came when it was trained.
         data.augmentation = adapter.config.training.augmentation.unwrap_or(Augmentation::PLAIN);
-        if !data.is_labelled() {
+        if !data.is_labelled() && self.submission.is_none() {
             return Err(Failure::Usage(format!("data '{}' has no labels to compare with", self.data)));
         }
         let settings = EvalSettings {
@@ -85,8 +90,13 @@ impl Eval {
         let report = eval(EvalJob { trunk, adapter, data, system: &system }, &settings)?;
         let json = serde_json::to_value(&report)?;
         let mut section = Section::new(&report.data, &["images", "loss", "accuracy"]);
-        let accuracy = format!("{:.2} %", 100.0 * report.accuracy);
-        section.row([grouped(report.images), format!("{:.4}", report.loss), accuracy]);
+        let accuracy = report.accuracy.map_or("-".into(), |accuracy| format!("{:.2} %", 100.0 * accuracy));
+        let loss = report.loss.map_or("-".into(), |loss| format!("{loss:.4}"));
+        section.row([grouped(report.images), loss, accuracy]);
+        if let Some(path) = &self.submission {
+            output::write_whole(path, serde_json::to_string(&report.submission)?.as_bytes())?;
+            section.note(format!("{} predictions are in {}", grouped(report.submission.len() as u64), path.display()));
+        }
         section.note(format!("adapter {}, trunk sha256 {}", report.adapter, report.trunk_sha256));
         report::loading::broken(&report.broken).into_iter().for_each(|line| section.note(line));
         self.output.write(&[section], &json, std::slice::from_ref(&json))

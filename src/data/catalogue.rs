@@ -23,6 +23,8 @@ pub struct Catalogue {
     pub published: Option<Statistics>,
     /// What is usually done to its images before a network trains on them.
     pub augmentation: Augmentation,
+    /// The numbers that the data set's own files give its classes, by label.
+    pub category_ids: Option<Vec<u64>>,
     splits: [Samples; 3],
 }
 
@@ -82,7 +84,15 @@ impl Catalogue {
         let labels = items.iter().flatten().filter_map(|item| item.label);
         assert!(labels.max().is_none_or(|most| (most as usize) < classes.len()), "a label without a class");
         let splits = items.map(|items| Samples::new(store.clone(), items));
-        Self { name: name.into(), classes, shape: None, published: None, augmentation: Augmentation::PAD_CROP, splits }
+        Self {
+            name: name.into(),
+            classes,
+            shape: None,
+            published: None,
+            augmentation: Augmentation::PAD_CROP,
+            category_ids: None,
+            splits,
+        }
     }
 
     /// All images in one split, the others empty.

@@ -1,7 +1,7 @@
 //! Which kind of data set lies at a path, by what is there and not by what it is called.
 
 use super::archive::Archive;
-use super::{DataError, cifar_binary, listed, parquet};
+use super::{DataError, cifar_binary, decathlon, listed, parquet};
 use crate::door::open_file;
 use std::io::Read;
 use std::path::Path;
@@ -43,6 +43,8 @@ fn of_folder(path: &Path) -> &'static str {
         "cifar-binary"
     } else if archives.into_iter().any(|entry| entry.file_name().into_string().is_ok_and(is_omniglot)) {
         "omniglot"
+    } else if decathlon::is_at(path) {
+        "decathlon"
     } else if parquet::is_at(path) {
         "parquet"
     } else {

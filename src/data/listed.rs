@@ -41,9 +41,9 @@ struct Row {
 }
 
 /// Image files below a folder, by name.
-struct Named {
-    folder: PathBuf,
-    paths: Vec<String>,
+pub(super) struct Named {
+    pub folder: PathBuf,
+    pub paths: Vec<String>,
 }
 
 /// Whether bytes begin like such a list.
@@ -111,7 +111,8 @@ fn header(record: &csv::StringRecord) -> Option<(usize, Option<usize>, Option<us
     find(&PATHS).map(|path| (path, find(&LABELS), find(&SPLITS)))
 }
 
-fn stays_inside(path: &str) -> Result<(), String> {
+/// Whether a path that a list names is one below the list's folder.
+pub(super) fn stays_inside(path: &str) -> Result<(), String> {
     let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     // A drive is a drive on every system.
     let has_drive = path.as_bytes().get(1) == Some(&b':');

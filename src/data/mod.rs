@@ -21,6 +21,7 @@ mod cifar10;
 mod cifar10_jpeg;
 mod cifar_binary;
 mod dataset;
+mod decathlon;
 mod detect;
 mod idx;
 pub mod image;
@@ -116,6 +117,7 @@ pub const SOURCES: &[Source] = &[
     npz::SOURCE,
     parquet::SOURCE,
     listed::SOURCE,
+    decathlon::SOURCE,
     synth::SOURCE,
 ];
 
@@ -169,10 +171,17 @@ fn parsed(spec: &str) -> Result<(&'static Source, Argument), DataError> {
     let refused = |why: String| DataError::Spec { spec: spec.into(), why };
     let (kind, argument) = spec.split_once(':').unwrap_or((spec, ""));
     let named = SOURCES.iter().find(|source| source.kind == kind);
-    if named.is_none()
-        && let Some(found) = detected(spec)?
-    {
-        return Ok(found);
+    if named.is_none() {
+        if let Some(found) = detected(spec)? {
+            return Ok(found);
+        }
+        // What is spelt like a file and is no kind was meant as a file.
+        if kind.contains(['/', '\\', '.']) {
+            let path = Argument::of_path("path", spec, &[]).map_or_else(|_| spec.into(), |a| a.path);
+            let source = std::fs::metadata(&path).err();
+            let source = source.unwrap_or_else(|| std::io::Error::from(std::io::ErrorKind::InvalidInput));
+            return Err(DataError::Io { path: path.into(), source });
+        }
     }
     let Some(source) = named else {
         let known: Vec<String> = SOURCES.iter().map(|s| format!("{}:{}", s.kind, s.argument)).collect();

@@ -18,6 +18,8 @@ pub struct Subset {
     pub augmentation: Augmentation,
     /// The shape of every image, where the source knows it before it decodes them.
     pub shape: Option<Shape>,
+    /// The numbers that the data set's own files give its classes, by label.
+    pub category_ids: Option<Vec<u64>>,
 }
 
 impl Subset {
@@ -26,7 +28,8 @@ impl Subset {
         let mut samples = set[split].clone();
         samples.truncate(most);
         let (name, classes) = (set.name.clone(), set.classes.clone());
-        Self { name, classes, samples, augmentation: set.augmentation, shape: set.shape }
+        let category_ids = set.category_ids.clone();
+        Self { name, classes, samples, augmentation: set.augmentation, shape: set.shape, category_ids }
     }
 
     /// Decodes all of it, at a size or as it is stored: all images must then have one size.
@@ -41,14 +44,17 @@ impl Subset {
         self.samples.is_empty()
     }
 
-    /// Images from all over the set, resized: a sample, so that one that does not decode is left out. It is
-    /// an error only if none does.
+    /// Images from all over the set, resized: a sample, so that the next one stands in for one that does
+    /// not decode. As many come as are asked for or as there are: who asks for that number again gets
+    /// the same ones. It is an error if none decodes.
     pub fn spread(&self, count: usize, [height, width]: [usize; 2]) -> Result<Vec<Image>, DataError> {
         let count = count.min(self.len());
-        let mut chosen = (0..count).map(|i| self.samples.image(i * self.len() / count)).peekable();
-        let fault = chosen.next_if(Result::is_err).and_then(Result::err);
-        let images: Vec<Image> = chosen.flatten().map(|image| image.resized(height, width)).collect();
-        fault.filter(|_| images.is_empty()).map_or(Ok(images), Err)
+        let sound = |from: usize| -> Result<Image, DataError> {
+            let mut tried = (from..self.len()).chain(0..from).map(|at| self.samples.image(at));
+            let first = tried.next().expect("the image itself");
+            first.or_else(|why| tried.find_map(Result::ok).ok_or(why))
+        };
+        (0..count).map(|i| Ok(sound(i * self.len() / count)?.resized(height, width))).collect()
     }
 
     /// Whether every image has a label.
@@ -70,6 +76,7 @@ impl From<Dataset> for Subset {
             samples,
             augmentation: Augmentation::PLAIN,
             shape: Some(set.shape),
+            category_ids: None,
         }
     }
 }
@@ -112,5 +119,25 @@ mod tests {
             assert!((0..4).all(|i| set.samples.image(i).unwrap() == decoded.images[i]));
         }
         assert_eq!(subset("synth:shapes:count=20", &options).unwrap().len(), 7);
+    }
+
+    #[test]
+    fn a_sample_passes_over_what_does_not_decode_and_comes_again() {
+        let dir = tempfile::tempdir().unwrap();
+        for i in 0..6u8 {
+            let path = dir.path().join(format!("{i}.png"));
+            match i {
+                0 | 3 => std::fs::write(path, "none").unwrap(),
+                _ => ::image::GrayImage::from_pixel(3, 3, ::image::Luma([i])).save(path).unwrap(),
+            }
+        }
+        let set = subset(&format!("images:{}", dir.path().display()), &OpenOptions::default()).unwrap();
+        let firsts = |count: usize| -> Vec<u8> {
+            set.spread(count, [2, 2]).unwrap().iter().map(|image| image.pixels[0]).collect()
+        };
+        assert_eq!((firsts(3), firsts(99)), (vec![1, 2, 4], vec![1, 1, 2, 4, 4, 5]));
+        assert_eq!(firsts(6), firsts(99));
+        (0..6).for_each(|i| std::fs::write(dir.path().join(format!("{i}.png")), "none").unwrap());
+        assert!(set.spread(2, [2, 2]).unwrap_err().to_string().contains("0.png"));
     }
 }

@@ -8,12 +8,11 @@ use super::eval::EvalError;
 use super::loading::in_order;
 use super::run::{ExperimentError, SLOTS};
 use super::train::adapter_file::{Adapter, AdapterConfig};
-use super::train::chip::{evaluate, outputs, states_of, with_values};
+use super::train::chip::{Measured, evaluate, outputs, states_of, with_values};
 use super::train::prepared;
-use super::train::snapshot::Evaluation;
 use super::trunk::Trunk;
+use crate::data::Subset;
 use crate::data::loader::Loader;
-use crate::data::{Broken, Subset};
 use crate::device::Device;
 use crate::graph::gradient::Gradients;
 use crate::hw::System;
@@ -143,13 +142,8 @@ impl<'a> Adapters<'a> {
         Ok(found.map_err(ExperimentError::from)?)
     }
 
-    /// How it does on labelled ones, and which of them do not decode.
-    pub fn evaluate(
-        &self,
-        data: &Subset,
-        device: &mut dyn Device,
-        how: Speed,
-    ) -> Result<(Evaluation, Broken), EvalError> {
+    /// How it does on labelled ones, what it takes them for, and which of them do not decode.
+    pub fn evaluate(&self, data: &Subset, device: &mut dyn Device, how: Speed) -> Result<Measured, EvalError> {
         let prepared = self.prepared()?;
         let images = loader(&prepared, data, how)?;
         let found = evaluate(&prepared, &images, self.trunk.preprocess, device, &how.settings());

@@ -3,6 +3,7 @@
 use super::adapters::{Adapters, Speed};
 use super::run::ExperimentError;
 use super::train::adapter_file::{Adapter, AdapterError};
+use super::train::chip::Measured;
 use super::train::snapshot::Evaluation;
 use super::trunk::Trunk;
 use crate::data::{Broken, Subset};
@@ -51,12 +52,36 @@ pub struct EvalReport {
     pub data: String,
     pub adapter: String,
     pub trunk_sha256: String,
+    /// Those that have a label.
     pub images: u64,
-    /// Mean cross-entropy.
-    pub loss: f64,
-    pub accuracy: f64,
+    /// Mean cross-entropy; nothing where no image has a label.
+    pub loss: Option<f64>,
+    pub accuracy: Option<f64>,
     /// Images that do not decode, where these are passed over.
     pub broken: Broken,
+    /// What the images are taken for.
+    #[serde(skip)]
+    pub submission: Vec<Prediction>,
+}
+
+/// What an image is taken for, in the numbers of the data set's own files: a line of a submission to the
+/// Visual Decathlon. Where the set has no such numbers, they are the image's place and its label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Prediction {
+    pub image_id: u64,
+    pub category_id: u64,
+}
+
+/// The predictions of those images that decode.
+fn submission(data: &Subset, predictions: &[Option<usize>]) -> Vec<Prediction> {
+    let category = |class: usize| match &data.category_ids {
+        Some(ids) => ids.get(class).copied(),
+        None => Some(class as u64),
+    };
+    let of = |(index, class): (usize, &Option<usize>)| {
+        Some(Prediction { image_id: data.samples.id(index), category_id: category((*class)?)? })
+    };
+    predictions.iter().enumerate().filter_map(of).collect()
 }
 
 /// Evaluates an adapter.
@@ -66,9 +91,19 @@ pub fn eval(job: EvalJob, settings: &EvalSettings) -> Result<EvalReport, EvalErr
     adapters.set("eval")?;
     let mut device = device::open(&settings.device).map_err(ExperimentError::from)?;
     let how = Speed { micro_batch: settings.micro_batch, threads: settings.threads };
-    let (evaluation, broken) = adapters.evaluate(&job.data, device.as_mut(), how)?;
+    let Measured { evaluation, predictions, broken } = adapters.evaluate(&job.data, device.as_mut(), how)?;
     let adapter = job.adapter.folder.display().to_string();
     let Evaluation { loss, accuracy, images } = evaluation;
+    let known = |value: f64| Some(value).filter(|_| images > 0);
     let trunk_sha256 = adapters.trunk_sha256().to_string();
-    Ok(EvalReport { data: job.data.name.clone(), adapter, trunk_sha256, images, loss, accuracy, broken })
+    Ok(EvalReport {
+        data: job.data.name.clone(),
+        adapter,
+        trunk_sha256,
+        images,
+        loss: known(loss),
+        accuracy: known(accuracy),
+        broken,
+        submission: submission(&job.data, &predictions),
+    })
 }

@@ -236,5 +236,5 @@ fn frozen_accuracy(
     let prepared = Prepared { placed: &placed, trunk: &program, taps: &taps };
     let loader = in_order(set, placed.graph.shape(placed.graph.input), settings.session.batch, settings.threads)?;
     let found = evaluate(&prepared, &loader, trunk.preprocess, device.as_mut(), &run_settings);
-    found.map(|(evaluation, _)| evaluation).map_err(|e: RunError| ExperimentError::from(e))
+    found.map(|found| found.evaluation).map_err(|e: RunError| ExperimentError::from(e))
 }

@@ -84,7 +84,16 @@ fn outputs_and_broken(
     Ok((outputs, blank, broken))
 }
 
-/// How a placed graph does on a labelled set, and which of its images do not decode: they count for
+/// What an evaluation gave.
+pub struct Measured {
+    /// Over the images that have a label.
+    pub evaluation: Evaluation,
+    /// The class of every image; none of one that does not decode.
+    pub predictions: Vec<Option<usize>>,
+    pub broken: Broken,
+}
+
+/// How a placed graph does on a set, and which of its images do not decode: they count for
 /// nothing.
 pub fn evaluate(
     prepared: &Prepared,
@@ -92,17 +101,20 @@ pub fn evaluate(
     how: Preprocess,
     device: &mut dyn Device,
     settings: &run::Settings,
-) -> Result<(Evaluation, Broken), RunError> {
+) -> Result<Measured, RunError> {
     let (outputs, blank, broken) = outputs_and_broken(prepared, set, how, device, settings)?;
-    let (mut loss, mut hits, mut sound) = (0.0, 0u64, 0u64);
+    let (mut loss, mut hits, mut labelled, mut predictions) = (0.0, 0u64, 0u64, vec![]);
     for (index, logits) in outputs.iter().enumerate() {
-        let Some(label) = set.samples().label(index).filter(|_| blank.binary_search(&index).is_err()) else { continue };
+        let sound = blank.binary_search(&index).is_err();
+        predictions.push(sound.then(|| arg_max(logits)));
+        let Some(label) = set.samples().label(index).filter(|_| sound) else { continue };
         loss += cross_entropy(logits, label as usize);
         hits += u64::from(arg_max(logits) == label as usize);
-        sound += 1;
+        labelled += 1;
     }
-    let of = sound.max(1) as f64;
-    Ok((Evaluation { loss: loss / of, accuracy: hits as f64 / of, images: sound }, broken))
+    let of = labelled.max(1) as f64;
+    let evaluation = Evaluation { loss: loss / of, accuracy: hits as f64 / of, images: labelled };
+    Ok(Measured { evaluation, predictions, broken })
 }
 
 fn cross_entropy(logits: &[f32], label: usize) -> f64 {
@@ -204,9 +216,8 @@ impl Learner for ChipLearner<'_> {
             record: false,
         };
         let found = evaluate(&prepared, &set, self.preprocess, self.evaluator.as_mut(), &settings)?;
-        let (evaluation, broken) = found;
-        self.broken_validation = broken;
-        Ok(Some(evaluation))
+        self.broken_validation = found.broken;
+        Ok(Some(found.evaluation))
     }
 
     fn snapshot(&mut self) -> Result<Held, ExperimentError> {
