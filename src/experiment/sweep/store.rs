@@ -90,7 +90,7 @@ impl Store {
         }
         spans.sort_by_key(|s| s.index);
         let spans: Vec<(usize, Span)> = spans.into_iter().map(|s| (0, s)).collect();
-        write_spans(&path, &[path.clone()], &spans)?;
+        write_spans(&path, std::slice::from_ref(&path), &spans)?;
         self.points = OpenOptions::new().append(true).open(&path).map_err(FileError::writing(&path))?;
         Ok(())
     }
