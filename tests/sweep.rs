@@ -203,6 +203,14 @@ fn a_record_that_was_changed_or_is_of_another_sweep_is_refused() {
     has(refusal(&good, ANALYTIC), &["another program"]);
 }
 
+#[test]
+fn two_values_that_mean_one_thing_are_refused() {
+    let at = tempfile::tempdir().unwrap();
+    let twice = TRAINED.replace("\"head-only\",", "\"head-only\", { scheme = \"head-only\", lr = 0.01 },");
+    let refusal = run(&twice, at.path(), threads(1)).unwrap_err().to_string();
+    assert!(refusal.contains("points 0 and 8 are the same: head-only of resnet8"), "{refusal}");
+}
+
 /// A longer file goes on with what a shorter one has done.
 #[test]
 fn a_sweep_that_grows_keeps_its_points() {

@@ -114,7 +114,7 @@ fn blames_flags(error: &(dyn Error + 'static)) -> bool {
     }
     if let Some(error) = error.downcast_ref::<sweep::SweepError>() {
         // A sweep file is what a command line would be, were it not so long.
-        return matches!(error, sweep::SweepError::Wrong { .. });
+        return matches!(error, sweep::SweepError::Wrong { .. } | sweep::SweepError::Twice { .. });
     }
     if let Some(error) = error.downcast_ref::<CalibrateError>() {
         return match error {

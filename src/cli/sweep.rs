@@ -264,7 +264,7 @@ fn line(progress: &Progress, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64().max(1e-9);
     let rate = (done - before) as f64 / seconds;
     let left = if rate > 0.0 { format!("{:.0} s left", (points - done) as f64 / rate) } else { "?".into() };
-    format!("{done} of {points} points  {rate:.1} points/s  {left}  {failed} failed")
+    format!("{done} of {points} points  {rate:.2} points/s  {left}  {failed} failed")
 }
 
 #[cfg(test)]
@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn progress_in_words() {
         let progress = Progress { points: 100, done: 60, before: 20, failed: 1 };
-        assert_eq!(line(&progress, Duration::from_secs(10)), "60 of 100 points  4.0 points/s  10 s left  1 failed");
+        assert_eq!(line(&progress, Duration::from_secs(10)), "60 of 100 points  4.00 points/s  10 s left  1 failed");
         let shard = Some(Shard { part: 1, of: 2 });
         assert_eq!(default_folder(Path::new("a/grid.toml"), shard), Path::new("sweeps/grid-1-of-2"));
     }

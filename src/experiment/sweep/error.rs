@@ -21,6 +21,8 @@ pub enum SweepError {
         path.display()
     )]
     OtherSweep { path: PathBuf, strangers: u64, first: String },
+    #[error("{file}: points {first} and {second} are the same: {point}; two values of an axis mean one thing")]
+    Twice { file: String, first: u64, second: u64, point: String },
     #[error("cannot merge '{}': {why}", path.display())]
     Merge { path: PathBuf, why: String },
     #[error("cannot start {threads} threads: {why}")]

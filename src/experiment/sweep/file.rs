@@ -232,7 +232,7 @@ pub fn parse(source: &Source) -> Result<SweepFile, SweepError> {
     let check = Check { source };
     let grid = file.grid.get_ref();
     check.axis("grid.trunks", &grid.trunks, |t| t.clone())?;
-    check.axis("grid.schemes", &grid.schemes, |s| format!("{:?}", s.0.told()))?;
+    check.axis("grid.schemes", &grid.schemes, |s| s.0.told())?;
     check.some("grid.sites", &grid.sites, Clone::clone)?;
     check.some("grid.batch-norm", &grid.batch_norm, Clone::clone)?;
     check.some("grid.tap-bits", &grid.tap_bits, |bits| *bits)?;
@@ -362,11 +362,12 @@ impl Check<'_> {
 
 impl SchemeEntry {
     /// What makes it another entry of its axis.
-    fn told(&self) -> (&str, Option<Vec<&String>>, Option<Vec<&String>>, Option<&f64>) {
-        fn values<T>(axis: &Option<Axis<T>>) -> Option<Vec<&T>> {
+    fn told(&self) -> String {
+        fn values(axis: &Option<Axis<String>>) -> Option<Vec<&String>> {
             axis.as_ref().map(|a| a.get_ref().iter().map(Spanned::get_ref).collect())
         }
-        (&self.scheme, values(&self.sites), values(&self.batch_norm), self.lr.as_ref().map(Spanned::get_ref))
+        let lr = self.lr.as_ref().map(Spanned::get_ref);
+        format!("{:?}", (&self.scheme, values(&self.sites), values(&self.batch_norm), lr))
     }
 }
 

@@ -7,6 +7,7 @@ use crate::quant::error_code::GradFormat;
 use crate::scheme::BatchNormMode;
 use crate::trunk::backward::ExponentMode;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// What is computed and how it is written down; another number gives every point another name.
 pub const FORMAT: u32 = 1;
@@ -83,5 +84,14 @@ impl Point {
     pub fn without_seed(&self) -> Self {
         let training = self.training.clone().map(|t| Training { seed: 0, ..t });
         Self { training, ..self.clone() }
+    }
+}
+
+/// What a person tells it from others by.
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sites = self.sites.as_ref().map_or(String::new(), |s| format!(" on {s}"));
+        let data = self.data.as_ref().map_or(String::new(), |d| format!(", {d}"));
+        write!(f, "{} of {}{sites}{data}, {}", self.scheme, self.trunk, self.system)
     }
 }

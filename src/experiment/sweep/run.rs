@@ -97,10 +97,7 @@ pub fn sweep(
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|e| SweepError::Threads { threads, why: e.to_string() })?;
-    let numbers: HashMap<String, u64> = pool.install(|| {
-        let id = |i: u64| (plan.point(&plan.choice(i)).id(), i);
-        (0..plan.len()).into_par_iter().map(id).collect()
-    });
+    let numbers = pool.install(|| numbers(plan))?;
     let (store, found) = Store::open(folder, &plan.source.text, &numbers)?;
     drop(numbers);
     let mine: Vec<u64> =
@@ -121,6 +118,19 @@ pub fn sweep(
         _ => sitting.count(&pending, &pool)?,
     }
     sitting.finish()
+}
+
+/// The number of every point by its id.
+fn numbers(plan: &Plan) -> Result<HashMap<String, u64>, SweepError> {
+    let ids: Vec<String> = (0..plan.len()).into_par_iter().map(|i| plan.point(&plan.choice(i)).id()).collect();
+    let mut numbers = HashMap::with_capacity(ids.len());
+    for (second, id) in (0..).zip(ids) {
+        if let Some(first) = numbers.insert(id, second) {
+            let point = plan.point(&plan.choice(second)).to_string();
+            return Err(SweepError::Twice { file: plan.source.label.clone(), first, second, point });
+        }
+    }
+    Ok(numbers)
 }
 
 struct Sitting<'a> {

@@ -6,7 +6,6 @@
 
 use super::error::SweepError;
 use super::lines::Lines;
-use super::record::Record;
 use crate::door;
 use crate::experiment::train::file::{FileError, sync_folder};
 use std::collections::HashMap;
@@ -91,7 +90,7 @@ impl Store {
         }
         spans.sort_by_key(|s| s.index);
         let spans: Vec<(usize, Span)> = spans.into_iter().map(|s| (0, s)).collect();
-        write_spans(&path, &[path.clone()], &spans)?;
+        write_spans(&path, std::slice::from_ref(&path), &spans)?;
         self.points = OpenOptions::new().append(true).open(&path).map_err(FileError::writing(&path))?;
         Ok(())
     }
@@ -106,7 +105,7 @@ fn recover(folder: &Path, path: &Path, numbers: &HashMap<String, u64>) -> Result
         let Some(&number) = numbers.get(&record.id) else {
             strangers += 1;
             if first.is_empty() {
-                first = describe(&record);
+                first = record.point.to_string();
             }
             continue;
         };
@@ -125,13 +124,6 @@ fn recover(folder: &Path, path: &Path, numbers: &HashMap<String, u64>) -> Result
         file.set_len(lines.end).and_then(|()| file.sync_all()).map_err(FileError::writing(path))?;
     }
     Ok((found, moved))
-}
-
-/// A point in words.
-fn describe(record: &Record) -> String {
-    let point = &record.point;
-    let sites = point.sites.as_ref().map_or(String::new(), |s| format!(" on {s}"));
-    format!("{} of {}{sites}, {}", point.scheme, point.trunk, point.system)
 }
 
 /// Writes every record anew under its number in the sweep as it is now.

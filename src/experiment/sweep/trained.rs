@@ -41,6 +41,9 @@ enum Stop {
     Asked,
 }
 
+/// What a training came to and its wall time in seconds, or why it cannot be done.
+type Lesson = Result<(Learned, f64), String>;
+
 /// What points with the same trunk, data and seed share.
 struct Material {
     trunk: Trunk,
@@ -75,7 +78,7 @@ impl<'a> Teacher<'a> {
 
     /// Points of one unit. Nothing if it was asked to stop.
     pub fn records(&self, indices: &[u64], threads: usize) -> Result<Option<Vec<Record>>, SweepError> {
-        let mut learned: Vec<(String, Result<(Learned, f64), String>)> = Vec::new();
+        let mut learned: Vec<(String, Lesson)> = Vec::new();
         let mut records = Vec::new();
         for &index in indices {
             let choice = self.plan.choice(index);
