@@ -149,11 +149,20 @@ impl BackwardProgram {
     /// Keeps what the backward pass needs of a step that has just run: its inputs, its output, and what
     /// it counted on them.
     pub fn record(&self, program: &TrunkProgram, step: usize, ran: Ran<'_>, tape: &mut Tape) {
+        self.record_cut(program, step, ran, &[], tape);
+    }
+
+    /// The same for a step that told which of its codes were cut off, as [`TrunkStep::run_cutting`] does: none is
+    /// computed again.
+    pub fn record_cut(&self, program: &TrunkProgram, step: usize, ran: Ran<'_>, cut: &[u8], tape: &mut Tape) {
         let (number, step) = (step, &program.steps[step]);
         let Some(role) = &self.steps[number] else { return };
         assert_eq!(ran.output.batch, tape.batch, "a tape is of one batch");
         let join = ran.join.map(|values| Join { values, shift: step.join_shift });
-        let mask = role.clamp.map(|clamp| mask::mask(step, clamp, ran.inputs, join, ran.output, ran.counts));
+        let mask = role.clamp.map(|clamp| match cut {
+            [] => mask::mask(step, clamp, ran.inputs, join, ran.output, ran.counts),
+            _ => mask::told(clamp, ran.output, cut),
+        });
         let numbers = match (&step.work, &role.slopes) {
             (Work::MaxPool(op, _), _) => Some(windows::first_maxima(op, ran.inputs[0], step.output_shape)),
             (_, Some(Slopes { classes: Some(classes), bits, .. })) => Some(packed(classes, *bits, ran.inputs[0])),

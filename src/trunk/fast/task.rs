@@ -3,7 +3,7 @@
 use super::pack::{Block, Line};
 use super::plan::Plan;
 use super::sum::{Rows, Sum};
-use super::table::{MAX_SUMS, Store, Tile};
+use super::table::{MAX_LANES, MAX_SUMS, Store, Tile};
 use crate::op::Counts;
 use crate::op::product::{Join, Product};
 
@@ -26,6 +26,8 @@ pub(super) struct Task<'a> {
     /// The first output element, counted over the batch.
     pub first: usize,
     pub codes: &'a mut [i8],
+    /// Where codes that their own range cut off are marked, if anybody asks; not with an addition after it.
+    pub cut: Option<&'a mut [u8]>,
     /// Of the layer, and of the addition after it.
     pub counts: [Counts; 2],
 }
@@ -126,7 +128,11 @@ impl Task<'_> {
             };
             store.check();
             // SAFETY: a table exists only where the CPU has its instructions, and the store is checked.
-            self.counts[0].saturations += unsafe { requantise(&mut store) };
+            let saturations = unsafe { requantise(&mut store) };
+            self.counts[0].saturations += saturations;
+            if let (Some(cut), 1..) = (self.cut.as_deref_mut(), saturations) {
+                mark_cut(&mut store, requantise, &mut cut[start..]);
+            }
             return;
         }
         for (i, sums) in sums.chunks_exact(lanes).enumerate() {
@@ -134,8 +140,12 @@ impl Task<'_> {
             for (c, &sum) in sums[..block.channels].iter().enumerate() {
                 let has = if plan.requant.is_some() { self.p.registers.bias[block.first + c] } else { 0 };
                 let joined = i64::from(sum) - i64::from(has) + self.join.map_or(0, |j| j.at(start + c));
+                let before = self.counts[0].saturations;
                 let code = self.p.registers.code(block.first + c, joined, &self.p.output, &mut self.counts[0]);
                 place.codes[i * place.pitch + c] = code;
+                if let Some(cut) = &mut self.cut {
+                    cut[start - self.first + c] = u8::from(self.counts[0].saturations > before);
+                }
             }
         }
     }
@@ -153,5 +163,33 @@ impl Task<'_> {
             }
         }
         calm
+    }
+}
+
+/// Marks the codes of a store that has run and that their own range cut off. With its offset one lower, a value
+/// is at the upper bound only if it was beyond that bound before; so with one higher at the lower.
+fn mark_cut(store: &mut Store<'_>, requantise: unsafe fn(&mut Store<'_>) -> u64, cut: &mut [u8]) {
+    let (lanes, offset) = (store.lanes, store.offset);
+    let (mut moved, mut codes) = ([0i32; MAX_LANES], [0i8; MAX_SUMS]);
+    let [least, most] = store.saturates;
+    let (lo, hi) = (store.lo as i8, store.hi as i8);
+    for (asked, by, bound) in [(most < i32::MAX, -1, hi), (least > i32::MIN, 1, lo)] {
+        if !asked {
+            continue;
+        }
+        moved.iter_mut().zip(offset).for_each(|(to, &from)| *to = from.saturating_add(by));
+        let (channels, positions) = (store.channels, store.positions());
+        let mut again = Store {
+            offset: &moved[..lanes],
+            codes: &mut codes[..positions * channels],
+            pitch: channels,
+            ..*store
+        };
+        again.check();
+        // SAFETY: the caller's function ran on the same store, which differs by its offsets and its checked place.
+        unsafe { requantise(&mut again) };
+        for (codes, cut) in codes.chunks_exact(channels).take(positions).zip(cut.chunks_mut(store.pitch)) {
+            cut.iter_mut().zip(codes).for_each(|(cut, &code)| *cut |= u8::from(code == bound));
+        }
     }
 }
