@@ -8,7 +8,7 @@ use super::moves::{Crop, Part, Shrink, Untranspose};
 use super::norm::{NormGrads, Normed};
 use super::packed::{Packed, write};
 use super::product::{self, Transposed};
-use super::scale::{self, Channels, Given, Slope};
+use super::scale::{self, Given, Slope};
 use super::slopes::Slopes;
 use super::tape::{Kept, KeptForm, KeptMap, Tape};
 use super::windows::{self, Average, Maximum};
@@ -301,10 +301,8 @@ impl Running<'_> {
             }
         }
         let join = self.step.join.filter(|_| self.role.join).map(|edge| {
-            let linear = Channels { factors: Factors::new(self.join_gains()) };
-            let origin = Origin::Join { step: self.number };
-            let to = self.step.output_shape;
-            let (error, happened) = linear::transpose(&linear, self.error, self.mask(), to, self.context, origin);
+            let (factors, origin) = (Factors::new(self.join_gains()), Origin::Join { step: self.number });
+            let (error, happened) = scale::channels(&factors, self.error, self.mask(), self.context, origin);
             events.merge(&happened);
             (edge, error)
         });
@@ -334,7 +332,8 @@ impl Running<'_> {
                 let gains = gains(&p.registers, self.step.output_quant, |c| {
                     f64::from(self.role.quants[0].scale) / f64::from(p.factors[c])
                 });
-                self.through(&Channels { factors: Factors::new(gains) }, i)
+                let origin = Origin::Input { step: self.number, input: i };
+                scale::channels(&Factors::new(gains), self.error, self.mask(), self.context, origin)
             }
             // Both operands' units are the output's.
             Work::Add(_) => self.as_it_is(to),

@@ -6,6 +6,7 @@ use super::sum::{Rows, Sum};
 use super::table::{MAX_LANES, MAX_SUMS, Store, Tile};
 use crate::op::Counts;
 use crate::op::product::{Join, Product};
+use crate::wide::wide;
 
 /// An addition that reads a layer's codes before they are stored.
 #[derive(Clone, Copy, Debug)]
@@ -153,16 +154,46 @@ impl Task<'_> {
     /// Adds the tap-in to a tile of sums, if there is one; not if that takes any beyond `limit`.
     fn joins(&self, block: &Block, start: usize, sums: &mut [i32], limit: i64) -> bool {
         let Some(join) = self.join else { return true };
-        let (lanes, first) = (block.lanes(), self.first + start);
-        let joined = |sums: &[i32], i: usize, c: usize| i64::from(sums[c]) + join.at(first + i * self.plan.out_c + c);
-        let is_calm = |(i, sums): (usize, &[i32])| (0..block.channels).all(|c| joined(sums, i, c).abs() <= limit);
-        let calm = sums.chunks_exact(lanes).enumerate().all(is_calm);
+        let rows = Joined { lanes: block.lanes(), channels: block.channels, pitch: self.plan.out_c, shift: join.shift };
+        let values = &join.values.data[self.first + start..];
+        let calm = largest_joined(sums, values, rows) <= limit as u64;
         if calm {
-            for (i, sums) in sums.chunks_exact_mut(lanes).enumerate() {
-                (0..block.channels).for_each(|c| sums[c] = joined(sums, i, c) as i32);
-            }
+            add_joined(sums, values, rows);
         }
         calm
+    }
+}
+
+/// How a tile's sums and the tap-in's values lie.
+#[derive(Clone, Copy)]
+struct Joined {
+    lanes: usize,
+    channels: usize,
+    pitch: usize,
+    shift: u32,
+}
+
+wide! {
+    /// The largest magnitude of a sum with what is added to it.
+    fn largest_joined(sums: &[i32], values: &[i16], rows: Joined) -> u64 {
+        let mut largest = 0;
+        for (sums, values) in sums.chunks_exact(rows.lanes).zip(values.chunks(rows.pitch)) {
+            let pairs = sums[..rows.channels].iter().zip(&values[..rows.channels]);
+            let joined = pairs.map(|(&sum, &value)| i64::from(sum) + (i64::from(value) << rows.shift));
+            largest = joined.fold(largest, |most: u64, sum| most.max(sum.unsigned_abs()));
+        }
+        largest
+    }
+}
+
+wide! {
+    /// Adds the values to sums that 32 bits hold.
+    fn add_joined(sums: &mut [i32], values: &[i16], rows: Joined) {
+        for (sums, values) in sums.chunks_exact_mut(rows.lanes).zip(values.chunks(rows.pitch)) {
+            let pairs = sums[..rows.channels].iter_mut().zip(&values[..rows.channels]);
+            // Both together fit, so what wraps on the way comes back.
+            pairs.for_each(|(sum, &value)| *sum = sum.wrapping_add((i64::from(value) << rows.shift) as i32));
+        }
     }
 }
 
@@ -179,12 +210,8 @@ fn mark_cut(store: &mut Store<'_>, requantise: unsafe fn(&mut Store<'_>) -> u64,
         }
         moved.iter_mut().zip(offset).for_each(|(to, &from)| *to = from.saturating_add(by));
         let (channels, positions) = (store.channels, store.positions());
-        let mut again = Store {
-            offset: &moved[..lanes],
-            codes: &mut codes[..positions * channels],
-            pitch: channels,
-            ..*store
-        };
+        let mut again =
+            Store { offset: &moved[..lanes], codes: &mut codes[..positions * channels], pitch: channels, ..*store };
         again.check();
         // SAFETY: the caller's function ran on the same store, which differs by its offsets and its checked place.
         unsafe { requantise(&mut again) };
