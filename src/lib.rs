@@ -6,6 +6,8 @@
 
 pub mod units;
 
+mod wide;
+
 pub mod door;
 
 pub mod seed;

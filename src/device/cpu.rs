@@ -94,6 +94,18 @@ impl Device for Cpu {
         Ok(self.buffer(slot, buffer)[..words].to_vec())
     }
 
+    fn see(
+        &mut self,
+        slot: usize,
+        buffer: BufferId,
+        words: usize,
+        see: &mut dyn FnMut(&[u32]),
+    ) -> Result<(), DeviceError> {
+        self.program.read(slot, buffer, words)?;
+        see(&self.buffer(slot, buffer)[..words]);
+        Ok(())
+    }
+
     fn counts(&self) -> Counts {
         self.program.counts
     }

@@ -115,6 +115,18 @@ pub trait Device: Send {
     /// Reads the first `words` words of a buffer, after everything that was asked for before.
     fn read(&mut self, slot: usize, buffer: BufferId, words: usize) -> Result<Vec<u32>, DeviceError>;
 
+    /// [`Device::read`] without a copy, where the device's memory is the host's.
+    fn see(
+        &mut self,
+        slot: usize,
+        buffer: BufferId,
+        words: usize,
+        see: &mut dyn FnMut(&[u32]),
+    ) -> Result<(), DeviceError> {
+        see(&self.read(slot, buffer, words)?);
+        Ok(())
+    }
+
     /// What was asked of it since it was prepared.
     fn counts(&self) -> Counts;
 }

@@ -1,6 +1,7 @@
 //! Adds a map to another, in place: the gradient of a map with several readers.
 
 use super::{Bindings, BufferId, Cell, Kernel, KernelCall, TASK_ELEMENTS, Tolerance, floats, floats_mut};
+use crate::wide::wide;
 use rayon::prelude::*;
 
 /// Elements of one image, as in an elementwise sum.
@@ -23,9 +24,13 @@ pub fn input_words(p: &Params) -> [usize; 1] {
 
 pub fn twin(_: &Params, inputs: &[&[u32]], out: &mut [u32]) {
     let terms = floats(inputs[0]).par_chunks(TASK_ELEMENTS);
-    floats_mut(out).par_chunks_mut(TASK_ELEMENTS).zip(terms).for_each(|(out, terms)| {
-        out.iter_mut().zip(terms).for_each(|(sum, x)| *sum += x);
-    });
+    floats_mut(out).par_chunks_mut(TASK_ELEMENTS).zip(terms).for_each(|(out, terms)| add(terms, out));
+}
+
+wide! {
+    pub(super) fn add(terms: &[f32], sums: &mut [f32]) {
+        sums.iter_mut().zip(terms).for_each(|(sum, x)| *sum += x);
+    }
 }
 
 #[cfg(test)]

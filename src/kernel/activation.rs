@@ -2,6 +2,7 @@
 
 use super::{Bindings, BufferId, Cell, Kernel, KernelCall, TASK_ELEMENTS, Tolerance, floats, floats_mut, params, size};
 use crate::op;
+use crate::wide::wide;
 use rayon::prelude::*;
 
 params::params! {
@@ -100,8 +101,14 @@ pub fn twin(p: &Params, inputs: &[&[u32]], out: &mut [u32]) {
 
 fn each(map: &[f32], out: &mut [f32], function: impl Fn(f32) -> f32 + Sync) {
     out.par_chunks_mut(TASK_ELEMENTS).zip(map.par_chunks(TASK_ELEMENTS)).for_each(|(out, map)| {
-        out.iter_mut().zip(map).for_each(|(y, &x)| *y = function(x));
+        apply(map, out, &function);
     });
+}
+
+wide! {
+    fn apply(map: &[f32], out: &mut [f32], function: impl Fn(f32) -> f32) {
+        out.iter_mut().zip(map).for_each(|(y, &x)| *y = function(x));
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use super::activation::{self, mode};
 use super::{Bindings, BufferId, Cell, Kernel, KernelCall, TASK_ELEMENTS, Tolerance, floats, floats_mut};
 use crate::op;
+use crate::wide::wide;
 use rayon::prelude::*;
 
 /// Those of the forward kernel.
@@ -85,8 +86,14 @@ fn hard_swish(x: f32) -> f32 {
 fn each(kept: &[f32], gradient: &[f32], out: &mut [f32], function: impl Fn(f32, f32) -> f32 + Sync) {
     let inputs = kept.par_chunks(TASK_ELEMENTS).zip(gradient.par_chunks(TASK_ELEMENTS));
     out.par_chunks_mut(TASK_ELEMENTS).zip(inputs).for_each(|(out, (kept, gradient))| {
-        out.iter_mut().zip(kept).zip(gradient).for_each(|((y, &x), &g)| *y = function(x, g));
+        apply(kept, gradient, out, &function);
     });
+}
+
+wide! {
+    fn apply(kept: &[f32], gradient: &[f32], out: &mut [f32], function: impl Fn(f32, f32) -> f32) {
+        out.iter_mut().zip(kept).zip(gradient).for_each(|((y, &x), &g)| *y = function(x, g));
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Elementwise sum of two maps of one shape.
 
 use super::{Bindings, BufferId, Cell, Kernel, KernelCall, TASK_ELEMENTS, Tolerance, floats, floats_mut, params, size};
+use crate::wide::wide;
 use rayon::prelude::*;
 
 params::params! {
@@ -46,6 +47,12 @@ pub fn twin(_: &Params, inputs: &[&[u32]], out: &mut [u32]) {
     let (a, b) = (floats(inputs[0]), floats(inputs[1]));
     floats_mut(out).par_chunks_mut(TASK_ELEMENTS).enumerate().for_each(|(i, out)| {
         let from = i * TASK_ELEMENTS;
-        out.iter_mut().zip(&a[from..]).zip(&b[from..]).for_each(|((y, a), b)| *y = a + b);
+        sums(&a[from..], &b[from..], out);
     });
+}
+
+wide! {
+    fn sums(a: &[f32], b: &[f32], out: &mut [f32]) {
+        out.iter_mut().zip(a).zip(b).for_each(|((y, a), b)| *y = a + b);
+    }
 }

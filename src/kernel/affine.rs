@@ -1,6 +1,7 @@
 //! Per-channel scale and shift: `x * scale[c] + shift[c]`, two roundings in the twin.
 
 use super::{Bindings, BufferId, Cell, Kernel, KernelCall, Tolerance, floats, floats_mut, params, size};
+use crate::wide::wide;
 use rayon::prelude::*;
 
 params::params! {
@@ -45,10 +46,16 @@ pub fn twin(p: &Params, inputs: &[&[u32]], out: &mut [u32]) {
     let c = p.channels as usize;
     let image = p.pixels as usize * c;
     floats_mut(out).par_chunks_mut(image).zip(floats(inputs[0]).par_chunks(image)).for_each(|(out, map)| {
+        values(c, map, scale, shift, out);
+    });
+}
+
+wide! {
+    fn values(c: usize, map: &[f32], scale: &[f32], shift: &[f32], out: &mut [f32]) {
         for (out, map) in out.chunks_exact_mut(c).zip(map.chunks_exact(c)) {
             out.iter_mut().zip(map).zip(scale).zip(shift).for_each(|(((y, x), s), t)| *y = x * s + t);
         }
-    });
+    }
 }
 
 #[cfg(test)]

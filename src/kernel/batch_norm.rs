@@ -2,6 +2,7 @@
 //! `scale = gamma / sqrt(variance + epsilon)`.
 
 use super::{Bindings, BufferId, Cell, Kernel, KernelCall, Tolerance, floats, floats_mut, params, size};
+use crate::wide::wide;
 use rayon::prelude::*;
 
 params::params! {
@@ -65,11 +66,18 @@ pub fn twin(p: &Params, inputs: &[&[u32]], out: &mut [u32]) {
     let scale: Vec<f32> = gamma.iter().zip(&inverse).map(|(g, i)| g * i).collect();
     let mean = &moments[..c];
     floats_mut(out).par_chunks_mut(p.image()).zip(map.par_chunks(p.image())).for_each(|(out, map)| {
+        values(c, map, [mean, &scale, beta], out);
+    });
+}
+
+wide! {
+    fn values(c: usize, map: &[f32], channels: [&[f32]; 3], out: &mut [f32]) {
+        let [mean, scale, beta] = channels;
         for (out, map) in out.chunks_exact_mut(c).zip(map.chunks_exact(c)) {
-            let affine = mean.iter().zip(&scale).zip(beta);
+            let affine = mean.iter().zip(scale).zip(beta);
             out.iter_mut().zip(map).zip(affine).for_each(|((y, x), ((m, s), b))| *y = (x - m) * s + b);
         }
-    });
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use super::{
     Bindings, BufferId, Cell, Kernel, KernelCall, TASK_ELEMENTS, Tolerance, codes, floats, floats_mut, params, size,
 };
+use crate::wide::wide;
 use rayon::prelude::*;
 
 params::params! {
@@ -60,15 +61,19 @@ pub fn twin(p: &Params, inputs: &[&[u32]], out: &mut [u32]) {
         if p.bits == 8 && channels == 1 && cfg!(target_endian = "little") {
             // Tasks begin with a word.
             let codes: &[i8] = bytemuck::cast_slice(&packed[from / 4..]);
-            let values = out.iter_mut().zip(codes);
-            values.for_each(|(y, &code)| *y = (i32::from(code) - p.zero_point) as f32 * scale[0]);
-            return;
+            return values(codes, p.zero_point, scale[0], out);
         }
         for (j, y) in out.iter_mut().enumerate() {
             let code = codes::get(packed, from + j, p.bits);
             *y = (code - p.zero_point) as f32 * scale[(from + j) % channels];
         }
     });
+}
+
+wide! {
+    fn values(codes: &[i8], zero_point: i32, scale: f32, out: &mut [f32]) {
+        out.iter_mut().zip(codes).for_each(|(y, &code)| *y = (i32::from(code) - zero_point) as f32 * scale);
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 use super::lanes::dot;
 use super::{Bindings, BufferId, Cell, Kernel, KernelCall, Tolerance, floats, floats_mut};
+use crate::wide::wide;
 use rayon::prelude::*;
 
 /// Pixels and channels of the maps.
@@ -39,9 +40,15 @@ pub fn twin(p: &Params, inputs: &[&[u32]], out: &mut [u32]) {
     let c = p.channels as usize;
     let pair = floats(inputs[0]).par_chunks(TASK_PIXELS * c).zip(floats(inputs[1]).par_chunks(TASK_PIXELS * c));
     floats_mut(out).par_chunks_mut(TASK_PIXELS).zip(pair).for_each(|(out, (a, b))| {
+        dots(c, a, b, out);
+    });
+}
+
+wide! {
+    fn dots(c: usize, a: &[f32], b: &[f32], out: &mut [f32]) {
         let pixels = a.chunks_exact(c).zip(b.chunks_exact(c));
         out.iter_mut().zip(pixels).for_each(|(y, (a, b))| *y = dot(a, b));
-    });
+    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub fn sum_positions(out: &mut [f32], positions: usize, chains: &mut Vec<f32>, a
 }
 
 /// The sum of the products of two rows.
+#[inline(always)]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut chains = [0.0f32; LANES];
     for (a, b) in a.chunks(LANES).zip(b.chunks(LANES)) {

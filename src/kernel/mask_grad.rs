@@ -4,6 +4,7 @@
 use super::activation::{self, mode};
 use super::{Bindings, BufferId, Cell, Kernel, KernelCall, TASK_ELEMENTS, Tolerance, params};
 use crate::op;
+use crate::wide::wide;
 use rayon::prelude::*;
 
 params::params! {
@@ -59,13 +60,19 @@ pub fn twin(p: &Params, inputs: &[&[u32]], out: &mut [u32]) {
 fn select(inputs: &[&[u32]], out: &mut [u32], blocked: impl Fn(u32) -> u32 + Sync) {
     let chunks = inputs[0].par_chunks(TASK_ELEMENTS).zip(inputs[1].par_chunks(TASK_ELEMENTS / 32));
     out.par_chunks_mut(TASK_ELEMENTS).zip(chunks).for_each(|(out, (gradient, bits))| {
+        select_words(gradient, bits, out, &blocked);
+    });
+}
+
+wide! {
+    fn select_words(gradient: &[u32], bits: &[u32], out: &mut [u32], blocked: impl Fn(u32) -> u32) {
         for ((out, gradient), &word) in out.chunks_mut(32).zip(gradient.chunks(32)).zip(bits) {
             // All ones where the gradient passes: no branches, so that the loops vectorise.
             let passes: [u32; 32] = std::array::from_fn(|i| u32::from(word & (1 << i) != 0).wrapping_neg());
             let pairs = gradient.iter().zip(&passes);
             out.iter_mut().zip(pairs).for_each(|(y, (&g, pass))| *y = (g & pass) | (blocked(g) & !pass));
         }
-    });
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use super::{Bindings, BufferId, Cell, Kernel, KernelCall, Tolerance, floats, floats_mut, params, size};
 use crate::op;
 use crate::tensor::Shape;
+use crate::wide::wide;
 use rayon::prelude::*;
 
 params::params! {
@@ -71,15 +72,24 @@ pub fn twin(p: &Params, inputs: &[&[u32]], out: &mut [u32]) {
     let (a, b) = (floats(inputs[0]), floats(inputs[1]));
     let c = p.channels as usize;
     floats_mut(out).par_chunks_mut(p.image()).zip(a.par_chunks(p.image())).enumerate().for_each(|(image, (out, a))| {
-        let image = image * p.image_step as usize;
+        products(c, [p.pixel_step, p.channel_step], a, &b[image * p.image_step as usize..], out);
+    });
+}
+
+wide! {
+    /// Of one image, whose second operand `b` begins with.
+    fn products(c: usize, steps: [u32; 2], a: &[f32], b: &[f32], out: &mut [f32]) {
+        let [pixel_step, channel_step] = steps;
         for (pixel, (out, a)) in out.chunks_exact_mut(c).zip(a.chunks_exact(c)).enumerate() {
-            let at = image + pixel * p.pixel_step as usize;
-            match p.channel_step {
-                0 => out.iter_mut().zip(a).for_each(|(y, a)| *y = a * b[at]),
-                _ => out.iter_mut().zip(a).zip(&b[at..at + c]).for_each(|((y, a), b)| *y = a * b),
+            let at = pixel * pixel_step as usize;
+            if channel_step == 0 {
+                let b = b[at];
+                out.iter_mut().zip(a).for_each(|(y, a)| *y = a * b);
+            } else {
+                out.iter_mut().zip(a).zip(&b[at..at + c]).for_each(|((y, a), b)| *y = a * b);
             }
         }
-    });
+    }
 }
 
 #[cfg(test)]

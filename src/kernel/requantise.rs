@@ -8,6 +8,7 @@
 
 use super::{Bindings, BufferId, Cell, Kernel, KernelCall, TASK_ELEMENTS, Tolerance, codes, floats, params, size};
 use crate::quant::boundary::{BoundaryCounts, Quantiser};
+use crate::wide::wide;
 use rayon::prelude::*;
 
 params::params! {
@@ -77,8 +78,8 @@ pub fn twin(p: &Params, inputs: &[&[u32]], out: &mut [u32]) {
         if let Some(map) = whole_words(map, i * task_words * per_word, out.len() * per_word) {
             let first = i * task_words * per_word % channels;
             match p.bits {
-                8 => return run(p, map, inverse, first, bytemuck::cast_slice_mut(out), |code| code as i8),
-                16 => return run(p, map, inverse, first, bytemuck::cast_slice_mut(out), |code| code as i16),
+                8 => return run8(p, map, inverse, first, bytemuck::cast_slice_mut(out)),
+                16 => return run16(p, map, inverse, first, bytemuck::cast_slice_mut(out)),
                 _ => {}
             }
         }
@@ -91,6 +92,18 @@ pub fn twin(p: &Params, inputs: &[&[u32]], out: &mut [u32]) {
             });
         }
     });
+}
+
+wide! {
+    fn run8(p: &Params, map: &[f32], inverse: &[f32], first: usize, codes: &mut [i8]) {
+        run(p, map, inverse, first, codes, |code| code as i8);
+    }
+}
+
+wide! {
+    fn run16(p: &Params, map: &[f32], inverse: &[f32], first: usize, codes: &mut [i16]) {
+        run(p, map, inverse, first, codes, |code| code as i16);
+    }
 }
 
 /// Codes of consecutive values, the first of channel `first`.
@@ -118,7 +131,7 @@ fn whole_words(map: &[f32], from: usize, count: usize) -> Option<&[f32]> {
 }
 
 /// One value; `inverse` is finite.
-#[inline]
+#[inline(always)]
 pub fn quantise(p: &Params, value: f32, inverse: f32) -> i32 {
     let rule = Quantiser { inv: inverse, zero_point: p.zero_point, lo: p.low, hi: p.high };
     rule.code(value, &mut BoundaryCounts::default())

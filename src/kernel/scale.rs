@@ -1,6 +1,7 @@
 //! Multiplies a buffer by one value, in place.
 
 use super::{Bindings, BufferId, Cell, Kernel, KernelCall, TASK_ELEMENTS, Tolerance, floats, floats_mut, params, size};
+use crate::wide::wide;
 use rayon::prelude::*;
 
 params::params! {
@@ -40,7 +41,13 @@ pub fn output_words(p: &Params) -> usize {
 
 pub fn twin(_: &Params, inputs: &[&[u32]], out: &mut [u32]) {
     let factor = floats(inputs[0])[0];
-    floats_mut(out).par_chunks_mut(TASK_ELEMENTS).for_each(|out| out.iter_mut().for_each(|x| *x *= factor));
+    floats_mut(out).par_chunks_mut(TASK_ELEMENTS).for_each(|out| multiply(out, factor));
+}
+
+wide! {
+    fn multiply(values: &mut [f32], factor: f32) {
+        values.iter_mut().for_each(|x| *x *= factor);
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! The chain continues from what the output holds, or starts from zero. So a batch gives the same
 //! bits however it is cut into micro-batches, if these come in order.
 
-use super::{Bindings, BufferId, Cell, Kernel, KernelCall, Tolerance, floats, floats_mut, params, size};
+use super::{Bindings, BufferId, Cell, Kernel, KernelCall, Tolerance, accumulate, floats, floats_mut, params, size};
 use rayon::prelude::*;
 
 params::params! {
@@ -63,7 +63,7 @@ pub fn twin(p: &Params, inputs: &[&[u32]], out: &mut [u32]) {
             out.fill(0.0);
         }
         for row in parts.chunks_exact(columns) {
-            out.iter_mut().zip(&row[i * TASK_COLUMNS..]).for_each(|(sum, x)| *sum += x);
+            accumulate::add(&row[i * TASK_COLUMNS..], out);
         }
     });
 }

@@ -5,6 +5,7 @@
 //! rule divides and rounds half away, as TensorFlow Lite's QUANTIZE does.
 
 use super::QuantParams;
+use crate::wide::wide;
 use std::ops::AddAssign;
 
 /// What happened to values that have no code.
@@ -57,7 +58,7 @@ impl Quantiser {
         Self::new(params.scale, params.zero_point, 8)
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn code(&self, real: f32, counts: &mut BoundaryCounts) -> i32 {
         let scaled = real * self.inv;
         if scaled.is_nan() {
@@ -82,6 +83,43 @@ impl Quantiser {
     pub fn codes16(&self, reals: &[f32]) -> (Vec<i16>, BoundaryCounts) {
         let mut counts = BoundaryCounts::default();
         (reals.iter().map(|&r| self.code(r, &mut counts) as i16).collect(), counts)
+    }
+}
+
+/// What happens to `values`, of which there is one for every rule in turn, on their way to codes.
+pub fn count_uncodable(values: &[f32], rules: &[Quantiser]) -> BoundaryCounts {
+    let Some(&first) = rules.first() else { return BoundaryCounts::default() };
+    let inverses: Vec<f32> = rules.iter().map(|rule| rule.inv).collect();
+    let is_alike = |rule: &Quantiser| Quantiser { inv: first.inv, ..*rule } == first;
+    if !rules.iter().all(is_alike) {
+        let mut counts = BoundaryCounts::default();
+        for (&value, rule) in values.iter().zip(rules.iter().cycle()) {
+            rule.code(value, &mut counts);
+        }
+        return counts;
+    }
+    // Of a single rule many values make a row.
+    let alike = [first.inv; 256];
+    count_rows(values, if rules.len() == 1 { &alike } else { &inverses }, first)
+}
+
+wide! {
+    /// Rows of values by their inverse scales; everything else is `rule`'s.
+    fn count_rows(values: &[f32], inverses: &[f32], rule: Quantiser) -> BoundaryCounts {
+        let (lo, hi) = ((rule.lo - rule.zero_point) as f32, (rule.hi - rule.zero_point) as f32);
+        let mut counts = BoundaryCounts::default();
+        for row in values.chunks(inverses.len()) {
+            // Counts of a row fit 32 bits, which as many lanes hold as values do.
+            let (mut nans, mut saturations) = (0u32, 0u32);
+            for (&value, &inverse) in row.iter().zip(inverses) {
+                let scaled = value * inverse;
+                let rounded = round_ties_even(scaled.clamp(-BEYOND, BEYOND));
+                nans += u32::from(scaled.is_nan());
+                saturations += u32::from(rounded < lo) + u32::from(rounded > hi);
+            }
+            counts += BoundaryCounts { nans: nans.into(), saturations: saturations.into() };
+        }
+        counts
     }
 }
 
@@ -116,6 +154,25 @@ pub fn quantise_input(reals: &[f32], params: &QuantParams) -> (Vec<i8>, Boundary
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wide::tests::same_on_all;
+
+    #[test]
+    fn what_has_no_code_is_counted_as_the_rule_does() {
+        let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, 1e-40, 63.75, -64.25];
+        let values: Vec<f32> =
+            (0..1003).map(|i| if i % 11 == 0 { special[i / 11 % 8] } else { (i as f32 * 0.7).sin() * 90.0 }).collect();
+        let rule = |scale, zero_point, bits| Quantiser::new(scale, zero_point, bits);
+        let alike = [rule(0.5, 3, 8), rule(0.25, 3, 8), rule(1.0, 3, 8)];
+        for rules in [&alike[..1], &alike, &[rule(0.5, 3, 8), rule(1e-3, 0, 16)]] {
+            let mut plain = BoundaryCounts::default();
+            for (i, &value) in values.iter().enumerate() {
+                rules[i % rules.len()].code(value, &mut plain);
+            }
+            assert!(plain.nans > 5 && plain.saturations > 50);
+            assert_eq!(same_on_all(|| count_uncodable(&values, rules)), plain);
+        }
+        assert_eq!(count_uncodable(&values, &[]), BoundaryCounts::default());
+    }
     use crate::quant::CodeType;
 
     #[test]

@@ -8,6 +8,7 @@
 use super::Round;
 use super::sum::shift_either_way;
 use crate::seed::Noise;
+use crate::wide::wide;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
@@ -159,6 +160,60 @@ pub fn encode(values: &[f32], exponent: i32, bits: ErrorBits, rounding: ErrorRou
     ErrorCodes { mantissas, exponent, saturations }
 }
 
+/// The largest magnitude that is a number.
+pub fn largest(values: &[f32]) -> f32 {
+    f32::from_bits(largest_bits(values))
+}
+
+wide! {
+    /// As bits, which are in the order of the magnitudes: a maximum of floats would not vectorise.
+    fn largest_bits(values: &[f32]) -> u32 {
+        let magnitude = |value: &f32| {
+            let bits = value.to_bits() & 0x7fff_ffff;
+            if bits > f32::INFINITY.to_bits() { 0 } else { bits }
+        };
+        values.iter().map(magnitude).fold(0, u32::max)
+    }
+}
+
+/// [`encode`] into `mantissas`; returns the saturations.
+pub fn encode_into(
+    values: &[f32],
+    exponent: i32,
+    bits: ErrorBits,
+    rounding: ErrorRounding,
+    mantissas: &mut [i16],
+) -> u64 {
+    let is_nearest = !matches!(rounding, ErrorRounding::Stochastic(_));
+    if is_nearest && (ZERO_EXPONENT..=LARGEST_EXPONENT).contains(&exponent) {
+        return encode_nearest(values, exp2(-exponent) as f32, bits.largest() as f32, mantissas);
+    }
+    let codes = encode(values, exponent, bits, rounding);
+    mantissas.copy_from_slice(&codes.mantissas);
+    codes.saturations
+}
+
+wide! {
+    /// In f32, where a power of two multiplies exactly but for what is far below a half or beyond every mantissa,
+    /// and whose 24 bits round mantissas of 16 as an f64 does.
+    fn encode_nearest(values: &[f32], scale: f32, most: f32, mantissas: &mut [i16]) -> u64 {
+        const SHIFTER: f32 = 12_582_912.0;
+        const BEYOND: f32 = (1 << 20) as f32;
+        let mut saturations = 0u64;
+        for (values, mantissas) in values.chunks(256).zip(mantissas.chunks_mut(256)) {
+            let mut cut = 0u32;
+            for (mantissa, value) in mantissas.iter_mut().zip(values) {
+                let rounded = ((value * scale).clamp(-BEYOND, BEYOND) + SHIFTER) - SHIFTER;
+                let rounded = if rounded.is_nan() { 0.0 } else { rounded };
+                cut += u32::from(rounded.abs() > most);
+                *mantissa = rounded.clamp(-most, most) as i32 as i16;
+            }
+            saturations += u64::from(cut);
+        }
+        saturations
+    }
+}
+
 /// Codes under the smallest exponent that holds them all.
 pub fn encode_dynamic(values: &[f32], bits: ErrorBits, rounding: ErrorRounding) -> ErrorCodes {
     let largest = values.iter().fold(0f32, |most, v| most.max(v.abs()));
@@ -267,6 +322,27 @@ pub fn sums(a: (&[i16], i32), b: (&[i16], i32)) -> (Vec<i64>, i32) {
     (a.0.iter().zip(b.0).map(|(&x, &y)| aligned(x, a.1) + aligned(y, b.1)).collect(), exponent)
 }
 
+/// [`sums`] over all of `to`; returns their exponent.
+pub fn sums_into(a: (&[i16], i32), b: (&[i16], i32), to: &mut [i32]) -> i32 {
+    let exponent = a.1.max(b.1);
+    // From 17 bits on nothing is left of a mantissa.
+    let shift = |from: i32| (exponent - from).min(17) as u32;
+    aligned_sums((a.0, shift(a.1)), (b.0, shift(b.1)), to);
+    exponent
+}
+
+wide! {
+    fn aligned_sums(a: (&[i16], u32), b: (&[i16], u32), to: &mut [i32]) {
+        // Half a unit less one, and the bit that decides ties; without a shift neither.
+        let [(half, odd), (b_half, b_odd)] = [a.1, b.1].map(|s| if s == 0 { (0, 0) } else { ((1 << (s - 1)) - 1, 1) });
+        for ((to, &x), &y) in to.iter_mut().zip(a.0).zip(b.0) {
+            let (x, y) = (i32::from(x), i32::from(y));
+            let (x, y) = ((x + half + (x >> a.1 & odd)) >> a.1, (y + b_half + (y >> b.1 & b_odd)) >> b.1);
+            *to = x + y;
+        }
+    }
+}
+
 /// The sum of two errors.
 pub fn add(a: &ErrorCodes, b: &ErrorCodes, bits: ErrorBits, rounding: ErrorRounding) -> ErrorCodes {
     let (sums, exponent) = sums((&a.mantissas, a.exponent), (&b.mantissas, b.exponent));
@@ -299,20 +375,98 @@ impl ChannelFactors {
         Self { exponent, factors: scales.iter().map(factor).collect() }
     }
 
+    /// [`ChannelFactors::scale`] of every mantissa, whose channels follow each other.
+    pub fn scale_all(&self, mantissas: &mut [i16]) {
+        scale_rows(mantissas, &self.factors);
+    }
+
     /// A mantissa of channel `c` in units of `2^exponent`.
     #[inline]
     pub fn scale(&self, mantissa: i16, c: usize) -> i16 {
-        // Below 2^30: the product and what is added to round it fit 32 bits.
-        let product = i32::from(mantissa) * self.factors[c];
-        ((product + 0x3fff + (product >> 15 & 1)) >> 15) as i16
+        scaled(mantissa, self.factors[c])
+    }
+}
+
+#[inline(always)]
+fn scaled(mantissa: i16, factor: i32) -> i16 {
+    // Below 2^30: the product and what is added to round it fit 32 bits.
+    let product = i32::from(mantissa) * factor;
+    ((product + 0x3fff + (product >> 15 & 1)) >> 15) as i16
+}
+
+wide! {
+    fn scale_rows(mantissas: &mut [i16], factors: &[i32]) {
+        for row in mantissas.chunks_mut(factors.len().max(1)) {
+            row.iter_mut().zip(factors).for_each(|(mantissa, &factor)| *mantissa = scaled(*mantissa, factor));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wide::tests::same_on_all;
 
     const RNE: ErrorRounding = ErrorRounding::NearestEven;
+
+    /// Reals of all magnitudes, with ties and without.
+    fn reals(exponent: i32) -> Vec<f32> {
+        let special = [0.0, -0.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, 1e-45, -1e-39];
+        let unit = exp2(exponent);
+        let near = (0..900).map(|i| (f64::from((i * 7919) % 140_001 - 70_000) * 0.5 * unit) as f32);
+        special.into_iter().chain(near).collect()
+    }
+
+    #[test]
+    fn coding_in_f32_is_coding_in_f64() {
+        for exponent in [-126, -125, -60, -14, 0, 3, 90, 126, 127] {
+            let values = reals(exponent);
+            for bits in [ErrorBits::INT8, ErrorBits::INT12, ErrorBits::INT16] {
+                let plain = encode(&values, exponent, bits, RNE);
+                let got = same_on_all(|| {
+                    let mut mantissas = vec![7; values.len()];
+                    let saturations = encode_into(&values, exponent, bits, RNE, &mut mantissas);
+                    ErrorCodes { mantissas, exponent, saturations }
+                });
+                assert_eq!(got, plain, "{bits:?} under 2^{exponent}");
+            }
+            let plain = values.iter().fold(0f32, |most, v| most.max(v.abs()));
+            assert_eq!(same_on_all(|| largest(&values)), plain);
+        }
+        assert_eq!(largest(&[f32::NAN, -3.0, 2.0]), 3.0);
+    }
+
+    #[test]
+    fn sums_in_32_bits_are_those_in_64() {
+        let mantissas = |factor: i32| -> Vec<i16> {
+            let value = |i: i32| (i * factor % 65_535 - 32_767) as i16;
+            (0..500).map(value).chain([0, 1, -1, 32_767, -32_767, 16_384, -16_384]).collect()
+        };
+        let (a, b) = (mantissas(7919), mantissas(104_729));
+        for apart in [0, 1, 2, 7, 14, 15, 16, 17, 18, 40, 250] {
+            for (x, y) in [(-126, -126 + apart), (-100 + apart, -100)] {
+                let (plain, exponent) = sums((&a, x), (&b, y));
+                let got = same_on_all(|| {
+                    let mut to = vec![9; a.len()];
+                    (sums_into((&a, x), (&b, y), &mut to), to)
+                });
+                assert_eq!(got, (exponent, plain.iter().map(|&sum| sum as i32).collect()), "{apart} apart");
+            }
+        }
+    }
+
+    #[test]
+    fn mantissas_are_scaled_by_their_channels() {
+        let factors = ChannelFactors::new(&[0.3, -0.7, 1.0, 0.0, 1e-6]);
+        let values: Vec<i16> = (0..777).map(|i| (i * 7919 % 65_535 - 32_767) as i16).collect();
+        let plain: Vec<i16> = values.iter().enumerate().map(|(i, &m)| factors.scale(m, i % 5)).collect();
+        let got = same_on_all(|| {
+            let mut values = values.clone();
+            factors.scale_all(&mut values);
+            values
+        });
+        assert_eq!(got, plain);
+    }
 
     #[test]
     fn rounding_without_branches_is_rounding_to_even() {

@@ -9,8 +9,9 @@ use crate::kernel::{KernelCall, codes};
 use crate::ledger::{DataEvent, Event, Ledger, Place};
 use crate::plan::program::{Action, Learning, Program};
 use crate::plan::tap::{Tap, VALUE_BITS};
-use crate::quant::boundary::BoundaryCounts;
-use crate::tensor::{Shape, Tensor};
+use crate::quant::boundary::{BoundaryCounts, count_uncodable};
+use crate::quant::error_code::GradFormat;
+use crate::tensor::Shape;
 use crate::trunk::backward::{Errors, Events, Origin};
 use crate::units::{Direction, HardwareDomain, Phase};
 use std::collections::HashMap;
@@ -102,14 +103,10 @@ impl<'a> AdapterSide<'a> {
     /// Counts the values of a tap-in that have no code: beyond the range, or no number.
     fn count_uncodable(&mut self, micro: usize, tap: usize, count: usize) -> Result<(), RunError> {
         let Some(rounding) = &self.programs[micro].taps[tap].rounds else { return Ok(()) };
-        let words = self.device.read(micro % self.slots, rounding.map, count)?;
-        let values: &[f32] = bytemuck::cast_slice(&words);
         let mut counts = BoundaryCounts::default();
-        for pixel in values.chunks(rounding.rules.len()) {
-            for (&value, rule) in pixel.iter().zip(&rounding.rules) {
-                rule.code(value, &mut counts);
-            }
-        }
+        self.device.see(micro % self.slots, rounding.map, count, &mut |words| {
+            counts = count_uncodable(bytemuck::cast_slice(words), &rounding.rules);
+        })?;
         let place = Place::Tap(self.edge(tap), Direction::TapIn);
         self.ledger.add_data(Phase::Forward, place, DataEvent::Saturations, counts.saturations);
         self.ledger.add_data(Phase::Forward, place, DataEvent::NotANumber, counts.nans);
@@ -186,22 +183,30 @@ impl Side for AdapterSide<'_> {
         let (count, bits, values) = (self.batches[micro] * buffer.elements, buffer.bits, buffer.values);
         let is_value = values || buffer.error.is_some();
         let length = if is_value { count } else { codes::words(count, bits) };
-        let words = self.device.read(micro % self.slots, buffer.words, length)?;
-        if let (Some(lesson), Some(format)) = (&self.lesson, buffer.error) {
+        let mut payload = Vec::new();
+        if let (Some(lesson), Some(bits)) = (&self.lesson, buffer.error.and_then(GradFormat::mantissas)) {
             let context = lesson.context(self.first(micro), self.batches[micro]);
-            let shape = Shape::vector(buffer.elements);
-            let values = Tensor::from_vec(self.batches[micro], shape, bytemuck::cast_vec(words));
-            let origin = Origin::Entry { edge: self.edge(tap) };
-            let (errors, events) = self.pool.install(|| Errors::encode(values, &context, origin));
-            self.events.merge(&events);
-            return Ok(errors.payload(format));
+            let maps = (self.batches[micro], Shape::vector(buffer.elements));
+            let (origin, pool, events) = (Origin::Entry { edge: self.edge(tap) }, self.pool, &mut self.events);
+            self.device.see(micro % self.slots, buffer.words, length, &mut |words| {
+                let values = bytemuck::cast_slice(words);
+                let (errors, happened) = pool.install(|| Errors::encode_in(bits, values, maps, &context, origin));
+                events.merge(&happened);
+                payload = errors.payload(context.format.format);
+            })?;
+            return Ok(payload);
+        }
+        let bytes = (count * bits as usize).div_ceil(8);
+        self.device.see(micro % self.slots, buffer.words, length, &mut |words| {
+            payload = match values && bits < VALUE_BITS {
+                true => words.iter().flat_map(|&w| half::f16::from_f32(f32::from_bits(w)).to_le_bytes()).collect(),
+                false => bytemuck::cast_slice(words)[..bytes].to_vec(),
+            };
+        })?;
+        if buffer.error.is_some() {
+            return Ok(payload);
         }
         self.count_uncodable(micro, tap, count)?;
-        let mut payload: Vec<u8> = match values && bits < VALUE_BITS {
-            true => words.iter().flat_map(|&w| half::f16::from_f32(f32::from_bits(w)).to_le_bytes()).collect(),
-            false => bytemuck::cast_slice(&words).to_vec(),
-        };
-        payload.truncate((count * bits as usize).div_ceil(8));
         if let Some(sent) = &mut self.sent {
             sent.insert((micro, tap), Sent { bits, payload: payload.clone() });
         }
@@ -227,6 +232,12 @@ impl Side for AdapterSide<'_> {
 
 /// Little-endian words of a payload; the unused end of the last one is 0.
 fn words_of(payload: &[u8]) -> Vec<u32> {
-    let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |w, &b| (w << 8) | u32::from(b));
-    payload.chunks(4).map(word).collect()
+    let (whole, rest) = payload.as_chunks::<4>();
+    let mut words: Vec<u32> = whole.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
+    if !rest.is_empty() {
+        let mut last = [0; 4];
+        last[..rest.len()].copy_from_slice(rest);
+        words.push(u32::from_le_bytes(last));
+    }
+    words
 }

@@ -91,7 +91,7 @@ impl Rerun {
         from: &BTreeMap<EdgeId, Held>,
         batch: usize,
     ) -> Result<(Tape, Vec<(NodeId, Counts)>), RunError> {
-        let (mut tape, mut did) = (backward.tape(batch), vec![]);
+        let (mut tape, mut did, mut cut) = (backward.tape(batch), vec![], vec![]);
         let mut made: BTreeMap<EdgeId, Tensor<i8>> = BTreeMap::new();
         for (at, &number) in self.steps.iter().enumerate() {
             let step = &program.steps[number];
@@ -105,8 +105,9 @@ impl Rerun {
                 _ => None,
             });
             let mut out = Tensor::zeros(batch, step.output_shape());
-            let counts = step.run_into(&inputs, join, &mut out.data);
-            backward.record(program, number, Ran { inputs: &inputs, join, output: (&out).into(), counts }, &mut tape);
+            let counts = step.run_cutting(&inputs, join, &mut out.data, &mut cut);
+            let ran = Ran { inputs: &inputs, join, output: (&out).into(), counts };
+            backward.record_cut(program, number, ran, &cut, &mut tape);
             did.push((step.nodes[0], counts));
             made.insert(step.output, out);
             // No longer than somebody reads it.

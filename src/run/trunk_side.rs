@@ -38,6 +38,8 @@ pub struct TrunkSide<'a> {
     made: HashSet<EdgeId>,
     /// Buffers of maps that nobody reads any more.
     spare: Vec<Vec<i8>>,
+    /// In a training step: which codes of the last pass were cut off.
+    cut: Vec<u8>,
     /// In a training step that keeps what its backward pass needs: what works backward, and what each micro-batch kept.
     backward: Option<&'a BackwardProgram>,
     tapes: HashMap<usize, Tape>,
@@ -119,6 +121,7 @@ impl<'a> TrunkSide<'a> {
             held,
             made,
             spare,
+            cut: Vec::new(),
             backward,
             tapes: HashMap::new(),
             rerun: None,
@@ -283,12 +286,14 @@ impl Side for TrunkSide<'_> {
         let (batch, shape) = (self.batch(micro), last.output_shape());
         let mut out = self.buffer(batch * shape.elements());
         let mut tape = self.tapes.remove(&micro);
+        let (learns, mut cut) = (self.backward.is_some(), std::mem::take(&mut self.cut));
         let inputs: Vec<Map<'_>> = step.inputs.iter().map(|&e| self.codes(micro, e).into()).collect();
         let join = step.join.map(|e| match &self.held[&(micro, e)].0 {
             Held::Wide(map) => map,
             Held::Codes(_) => panic!("a join is held as accumulator codes"),
         });
         let (counts, added) = self.pool.install(|| match pass.after {
+            None if learns => (step.run_cutting(&inputs, join, &mut out, &mut cut), None),
             None => (step.run_into(&inputs, join, &mut out), None),
             Some((add, operand)) => {
                 let add = &self.program.steps[add];
@@ -303,8 +308,9 @@ impl Side for TrunkSide<'_> {
         // What backward needs of a map is made: no pass skips it.
         if let (Some(backward), Some(tape), None) = (self.backward, &mut tape, pass.after) {
             let ran = Ran { inputs: &inputs, join, output: (&out).into(), counts };
-            self.pool.install(|| backward.record(self.program, pass.step, ran, tape));
+            self.pool.install(|| backward.record_cut(self.program, pass.step, ran, &cut, tape));
         }
+        self.cut = cut;
         self.tapes.extend(tape.map(|tape| (micro, tape)));
         if let Some((norm, images)) = moments {
             self.sum(norm, &images);

@@ -71,6 +71,23 @@ impl TrunkStep {
         counts
     }
 
+    /// [`TrunkStep::run_into`] for a training step: `cut` becomes 1 for every code that its own range cut off and
+    /// 0 for the others, or empty where the step's loops do not tell.
+    pub fn run_cutting(
+        &self,
+        inputs: &[Map<'_>],
+        join: Option<&Tensor<i16>>,
+        out: &mut [i8],
+        cut: &mut Vec<u8>,
+    ) -> Counts {
+        let checked = self.checked(inputs, join);
+        let told = self.fast.as_ref().and_then(|fast| fast.run_cutting(&self.work, inputs, checked, out, cut));
+        told.unwrap_or_else(|| {
+            cut.clear();
+            self.run_into(inputs, join, out)
+        })
+    }
+
     /// Whether [`TrunkStep::run_before`] can run this step and the addition `add` at once.
     pub fn fuses(&self, add: &TrunkStep) -> bool {
         matches!((&self.fast, &add.fast), (Some(Fast::Product(_)), Some(Fast::Sum(_))))

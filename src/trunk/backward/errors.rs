@@ -4,6 +4,7 @@ use super::format::{Events, Origin, Settled, StepContext};
 use crate::quant::error_code::{self, ErrorBits, GradFormat, LARGEST_EXPONENT, ZERO_EXPONENT};
 use crate::tensor::{Shape, Tensor};
 use crate::trunk::fast::backward::Accs;
+use crate::wide::wide;
 use rayon::prelude::*;
 
 /// The gradient of the loss with respect to a map's real values.
@@ -30,17 +31,26 @@ impl Errors {
         let Some(bits) = context.format.format.mantissas() else {
             return (Errors::Values(values), Events::default());
         };
-        let (batch, shape) = (values.batch, values.shape);
-        let mut mantissas = Tensor::zeros(batch, shape);
-        let images = mantissas.data.par_chunks_mut(shape.elements().max(1)).enumerate().map(|(i, mantissas)| {
-            let image = values.image(i);
-            let largest = image.iter().fold(0f32, |most, v| most.max(v.abs()));
+        Self::encode_in(bits, &values.data, (values.batch, values.shape), context, origin)
+    }
+
+    /// [`Errors::encode`] of a batch of maps in an integer format.
+    pub fn encode_in(
+        bits: ErrorBits,
+        values: &[f32],
+        (batch, shape): (usize, Shape),
+        context: &StepContext<'_>,
+        origin: Origin,
+    ) -> (Self, Events) {
+        let (mut mantissas, image) = (Tensor::zeros(batch, shape), shape.elements().max(1));
+        let images = mantissas.data.par_chunks_mut(image).zip(values.par_chunks(image)).enumerate();
+        let images = images.map(|(i, (mantissas, image))| {
+            let largest = error_code::largest(image);
             let filling = error_code::exponent(largest, bits);
             let exponent = context.fixed(origin).unwrap_or(filling).clamp(ZERO_EXPONENT, LARGEST_EXPONENT);
-            let codes = error_code::encode(image, exponent, bits, context.rounding(origin, i));
-            mantissas.copy_from_slice(&codes.mantissas);
+            let saturations = error_code::encode_into(image, exponent, bits, context.rounding(origin, i), mantissas);
             let filling = (largest > 0.0).then_some(filling);
-            zeros_have_one_exponent(mantissas, Settled { exponent, saturations: codes.saturations, filling })
+            zeros_have_one_exponent(mantissas, Settled { exponent, saturations, filling })
         });
         let settled: Vec<Settled> = images.collect();
         Self::settled(mantissas, &settled, context, origin)
@@ -79,12 +89,11 @@ impl Errors {
             Errors::Values(values) => values.clone(),
             Errors::Codes { mantissas, exponents } => {
                 let image = mantissas.shape.elements().max(1);
-                let codes = mantissas.data.chunks(image).zip(exponents);
-                let data = codes.flat_map(|(codes, &exponent)| {
-                    let scale = f64::from(exponent).exp2();
-                    codes.iter().map(move |&m| (f64::from(m) * scale) as f32)
-                });
-                Tensor::from_vec(mantissas.batch, mantissas.shape, data.collect())
+                let mut data = Vec::with_capacity(mantissas.data.len());
+                for (codes, &exponent) in mantissas.data.chunks(image).zip(exponents) {
+                    decode(codes, f64::from(exponent).exp2() as f32, &mut data);
+                }
+                Tensor::from_vec(mantissas.batch, mantissas.shape, data)
             }
         }
     }
@@ -94,14 +103,17 @@ impl Errors {
         assert_eq!((self.batch(), self.shape()), (other.batch(), other.shape()), "errors of one map");
         match (self, other) {
             (Errors::Values(a), Errors::Values(b)) => {
-                let data = a.data.iter().zip(&b.data).map(|(a, b)| a + b).collect();
+                let mut data = a.data.clone();
+                add_values(&mut data, &b.data);
                 (Errors::Values(Tensor::from_vec(a.batch, a.shape, data)), Events::default())
             }
             (Errors::Codes { mantissas: a, exponents: x }, Errors::Codes { mantissas: b, exponents: y }) => {
                 let mut sum = Tensor::zeros(a.batch, a.shape);
-                let images = sum.data.par_chunks_mut(a.shape.elements().max(1)).enumerate().map(|(i, sum)| {
-                    let (accs, exponent) = error_code::sums((a.image(i), x[i]), (b.image(i), y[i]));
-                    settle(Accs::Wide(&accs), exponent, context, origin, i, sum)
+                let images = sum.data.par_chunks_mut(a.shape.elements().max(1)).enumerate();
+                let images = images.map_init(Vec::new, |sums, (i, sum)| {
+                    sums.resize(sum.len(), 0);
+                    let exponent = error_code::sums_into((a.image(i), x[i]), (b.image(i), y[i]), sums);
+                    settle(Accs::Narrow(sums), exponent, context, origin, i, sum)
                 });
                 let settled: Vec<Settled> = images.collect();
                 Self::settled(sum, &settled, context, origin)
@@ -128,6 +140,19 @@ impl Errors {
                 Errors::Codes { mantissas: spread(mantissas, to, grid), exponents: exponents.clone() }
             }
         }
+    }
+}
+
+wide! {
+    /// Exact in f32: a mantissa has fewer bits, and its smallest exponent is a normal number's.
+    fn decode(mantissas: &[i16], scale: f32, values: &mut Vec<f32>) {
+        values.extend(mantissas.iter().map(|&m| f32::from(m) * scale));
+    }
+}
+
+wide! {
+    fn add_values(sums: &mut [f32], terms: &[f32]) {
+        sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
     }
 }
 

@@ -7,11 +7,12 @@ use super::packed::Packed;
 use crate::quant::error_code::{ChannelFactors, ZERO_EXPONENT};
 use crate::tensor::{Shape, Tensor};
 use crate::trunk::fast::backward::Accs;
+use crate::wide::wide;
 use rayon::prelude::*;
 use std::ops::AddAssign;
 
 /// Bits of a factor behind its binary point (SPEC 3.5).
-const FACTOR_BITS: i32 = 15;
+pub(super) const FACTOR_BITS: i32 = 15;
 
 /// Real factors, and the same as integers under one exponent.
 #[derive(Clone, Debug)]
@@ -33,6 +34,11 @@ pub(super) trait Number: Copy + Default + Send + Sync + PartialEq {
     type Sum: Copy + Default + Send + AddAssign;
     fn whole(self) -> Self::Sum;
     fn times(self, factors: &Factors, k: usize) -> Self::Sum;
+    /// Writes elements over all of `to` where their bit is 1, and zeros elsewhere.
+    fn select(error: &[Self], bits: &[u8], to: &mut [Self]);
+    /// Multiplies elements, whose channels follow each other, by their channel's factor; mantissas round and
+    /// leave the factors' exponent to be added.
+    fn scale_channels(elements: &mut [Self], factors: &Factors);
 }
 
 impl Number for f32 {
@@ -43,6 +49,12 @@ impl Number for f32 {
     fn times(self, factors: &Factors, k: usize) -> f32 {
         self * factors.reals[k]
     }
+    fn select(error: &[f32], bits: &[u8], to: &mut [f32]) {
+        select_values(error, bits, to);
+    }
+    fn scale_channels(elements: &mut [f32], factors: &Factors) {
+        multiply_rows(elements, &factors.reals);
+    }
 }
 
 impl Number for i16 {
@@ -52,6 +64,46 @@ impl Number for i16 {
     }
     fn times(self, factors: &Factors, k: usize) -> i64 {
         i64::from(self) * i64::from(factors.codes.factors[k])
+    }
+    fn select(error: &[i16], bits: &[u8], to: &mut [i16]) {
+        select_mantissas(error, bits, to);
+    }
+    fn scale_channels(elements: &mut [i16], factors: &Factors) {
+        factors.codes.scale_all(elements);
+    }
+}
+
+wide! {
+    fn select_values(error: &[f32], bits: &[u8], to: &mut [f32]) {
+        select(error, bits, to);
+    }
+}
+
+wide! {
+    fn select_mantissas(error: &[i16], bits: &[u8], to: &mut [i16]) {
+        select(error, bits, to);
+    }
+}
+
+/// Sixteen at a time, whose bits a register compares at once.
+#[inline(always)]
+fn select<N: Copy + Default>(error: &[N], bits: &[u8], to: &mut [N]) {
+    let ((many, rest), (to, to_rest)) = (error.as_chunks::<16>(), to.as_chunks_mut::<16>());
+    let (pairs, last) = bits.split_at(2 * many.len());
+    for ((to, error), pair) in to.iter_mut().zip(many).zip(pairs.as_chunks::<2>().0) {
+        let word = u16::from_le_bytes(*pair);
+        *to = std::array::from_fn(|i| if word & 1 << i != 0 { error[i] } else { N::default() });
+    }
+    for (i, (to, &error)) in to_rest.iter_mut().zip(rest).enumerate() {
+        *to = if last[i / 8] >> (i % 8) & 1 == 1 { error } else { N::default() };
+    }
+}
+
+wide! {
+    fn multiply_rows(values: &mut [f32], factors: &[f32]) {
+        for row in values.chunks_mut(factors.len().max(1)) {
+            row.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor);
+        }
     }
 }
 
@@ -116,21 +168,24 @@ pub(super) fn masked<'a, N: Number>(
 ) -> &'a [N] {
     let Some(mask) = mask else { return error };
     passed.resize(error.len(), N::default());
-    let eights = passed.chunks_mut(8).zip(error.chunks(8)).zip(mask.image(image).bytes());
-    for ((passed, error), bits) in eights {
-        let elements = passed.iter_mut().zip(error).enumerate();
-        elements.for_each(|(i, (p, &e))| *p = if bits >> i & 1 == 1 { e } else { N::default() });
-    }
+    N::select(error, mask.image(image).bytes(), passed);
     passed
+}
+
+/// The same over all of `to`.
+pub(super) fn masked_into<N: Number>(error: &[N], mask: Option<&Packed>, image: usize, to: &mut [N]) {
+    match mask {
+        Some(mask) => N::select(error, mask.image(image).bytes(), to),
+        None => to.copy_from_slice(error),
+    }
 }
 
 /// A step's error where `mask` lets it pass: what an identity sends on. Mantissas keep their exponent.
 pub(super) fn passed(error: &Errors, mask: Option<&Packed>) -> Errors {
     fn all<N: Number>(error: &Tensor<N>, mask: Option<&Packed>) -> Tensor<N> {
         let mut data = vec![N::default(); error.data.len()];
-        data.par_chunks_mut(error.shape.elements().max(1)).enumerate().for_each_init(Vec::new, |buffer, (i, data)| {
-            data.copy_from_slice(masked(error.image(i), mask, i, buffer));
-        });
+        let images = data.par_chunks_mut(error.shape.elements().max(1)).enumerate();
+        images.for_each(|(i, data)| masked_into(error.image(i), mask, i, data));
         Tensor::from_vec(error.batch, error.shape, data)
     }
     match error {

@@ -13,6 +13,7 @@ use crate::quant::Clamp;
 use crate::tensor::Shape;
 use crate::trunk::work::Work;
 use crate::trunk::{Map, TrunkStep};
+use crate::wide::wide;
 use rayon::prelude::*;
 
 /// The bounds behind which a step's codes can be cut; none where nothing is ever cut.
@@ -61,13 +62,60 @@ pub(super) fn mask(
     mask
 }
 
+/// The same bits where the step's loops have told which codes were cut off: 1 in `cut`, which is 0 elsewhere.
+pub(super) fn told(clamp: Clamp, output: Map<'_>, cut: &[u8]) -> Packed {
+    let elements = output.shape.elements();
+    let mut mask = Packed::zeros(1, output.batch, elements);
+    let (_, images) = mask.images_mut();
+    let images: Vec<(usize, &mut [u8])> = images.enumerate().collect();
+    images.into_par_iter().for_each(|(n, bits)| uncut(clamp, output.image(n), &cut[n * elements..][..elements], bits));
+    mask
+}
+
 /// One bit for every code that may let an error pass.
 fn may_pass(clamp: Clamp, codes: &[i8], bits: &mut [u8]) {
     let (low, high) = clamp.open();
-    let pass = |q: i8| low < i32::from(q) && i32::from(q) < high;
-    for (bits, codes) in bits.iter_mut().zip(codes.chunks(8)) {
-        *bits = codes.iter().enumerate().fold(0, |bits, (i, &q)| bits | u8::from(pass(q)) << i);
+    between(codes, bits, low as i16, high as i16);
+}
+
+/// One bit for every code that may let an error pass and was not cut off.
+fn uncut(clamp: Clamp, codes: &[i8], cut: &[u8], bits: &mut [u8]) {
+    let (low, high) = clamp.open();
+    between_uncut(codes, cut, bits, low as i16, high as i16);
+}
+
+wide! {
+    fn between(codes: &[i8], bits: &mut [u8], low: i16, high: i16) {
+        let (many, rest) = codes.as_chunks::<64>();
+        let flag = |q: i8| u8::from((low < i16::from(q)) & (i16::from(q) < high));
+        pack_bits(many.iter().map(|codes| codes.map(flag)), rest.iter().map(|&q| flag(q)), bits);
     }
+}
+
+wide! {
+    fn between_uncut(codes: &[i8], cut: &[u8], bits: &mut [u8], low: i16, high: i16) {
+        let ((many, rest), (many_cut, rest_cut)) = (codes.as_chunks::<64>(), cut.as_chunks::<64>());
+        let flag = |q: i8, cut: u8| u8::from((low < i16::from(q)) & (i16::from(q) < high) & (cut == 0));
+        let flags = |(codes, cut): (&[i8; 64], &[u8; 64])| std::array::from_fn(|i| flag(codes[i], cut[i]));
+        let rest = rest.iter().zip(rest_cut).map(|(&q, &cut)| flag(q, cut));
+        pack_bits(many.iter().zip(many_cut).map(flags), rest, bits);
+    }
+}
+
+/// A bit for each flag, which are 0 or 1; in blocks of 64, whose comparisons fill registers.
+#[inline(always)]
+fn pack_bits(blocks: impl Iterator<Item = [u8; 64]>, rest: impl Iterator<Item = u8>, bits: &mut [u8]) {
+    /// Brings the lowest bits of eight bytes together in the highest byte.
+    const TOGETHER: u64 = 0x0102_0408_1020_4080;
+    let mut done = 0;
+    for flags in blocks {
+        for (byte, eight) in bits[done..done + 8].iter_mut().zip(flags.as_chunks::<8>().0) {
+            *byte = (u64::from_le_bytes(*eight).wrapping_mul(TOGETHER) >> 56) as u8;
+        }
+        done += 8;
+    }
+    bits[done..].fill(0);
+    rest.enumerate().for_each(|(i, flag)| bits[done + i / 8] |= flag << (i % 8));
 }
 
 /// A step's outputs before their clamp.

@@ -71,8 +71,8 @@ pub(super) struct Numbers<'a> {
 
 impl<'a> Numbers<'a> {
     /// Eight numbers of one bit at a time.
-    pub fn bytes(self) -> impl Iterator<Item = u8> + 'a {
-        self.data.iter().copied()
+    pub fn bytes(self) -> &'a [u8] {
+        self.data
     }
 
     #[inline]

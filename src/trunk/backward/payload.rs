@@ -11,7 +11,7 @@ impl Errors {
         match self {
             Errors::Values(values) => {
                 assert_eq!(format, GradFormat::F32, "real errors cross as they are");
-                values.data.iter().flat_map(|v| v.to_le_bytes()).collect()
+                values.data.iter().map(|v| v.to_le_bytes()).collect::<Vec<_>>().into_flattened()
             }
             Errors::Codes { mantissas, exponents } => {
                 let mut bytes = Vec::with_capacity(mantissas.batch * format.bytes(elements(mantissas.shape)) as usize);
@@ -57,7 +57,12 @@ fn pack(mantissas: &[i16], format: GradFormat, bytes: &mut Vec<u8>) {
                 bytes.extend_from_slice(&packed[..pair.len() + 1]);
             }
         }
-        GradFormat::Int16 => bytes.extend(mantissas.iter().flat_map(|m| m.to_le_bytes())),
+        GradFormat::Int16 => {
+            let from = bytes.len();
+            bytes.resize(from + 2 * mantissas.len(), 0);
+            let pairs = bytes[from..].as_chunks_mut::<2>().0;
+            pairs.iter_mut().zip(mantissas).for_each(|(pair, m)| *pair = m.to_le_bytes());
+        }
         GradFormat::F32 => panic!("mantissas cross in an integer format"),
     }
 }

@@ -6,7 +6,7 @@
 
 use super::errors::{self, Errors};
 use super::format::{Events, Origin, Settled, StepContext};
-use super::linear::{Factors, Number, masked};
+use super::linear::{Factors, Number, masked_into};
 use super::packed::Packed;
 use crate::op::Conv2d;
 use crate::op::conv2d_grad::{input_grad_f32, input_grad_int};
@@ -61,11 +61,11 @@ impl Transposed<'_> {
         match error {
             Errors::Values(values) => {
                 let mut out = Tensor::zeros(values.batch, to);
-                self.reals(&self.scaled(values, mask, |e, c| e.times(&self.factors, c)), &mut out);
+                self.reals(&self.scaled(values, mask), &mut out);
                 (Errors::Values(out), Events::default())
             }
             Errors::Codes { mantissas, exponents } => {
-                let scaled = self.scaled(mantissas, mask, |e, c| self.factors.codes.scale(e, c));
+                let scaled = self.scaled(mantissas, mask);
                 let mut out = Tensor::zeros(mantissas.batch, to);
                 let settled = self.codes(&scaled, &mut out, |i, sums, out| {
                     errors::settle(sums, exponents[i] + self.factors.codes.exponent, context, origin, i, out)
@@ -76,20 +76,12 @@ impl Transposed<'_> {
     }
 
     /// The error where it passes, times its channels' factors: what SPEC 3.5 takes before the convolution.
-    fn scaled<N: Number>(
-        &self,
-        error: &Tensor<N>,
-        mask: Option<&Packed>,
-        times: impl Fn(N, usize) -> N + Sync,
-    ) -> Tensor<N> {
-        let channels = self.conv.out_c;
+    fn scaled<N: Number>(&self, error: &Tensor<N>, mask: Option<&Packed>) -> Tensor<N> {
         let mut scaled = Tensor::from_vec(error.batch, error.shape, vec![N::default(); error.data.len()]);
         let images = scaled.data.par_chunks_mut(error.shape.elements().max(1)).enumerate();
-        images.for_each_init(Vec::new, |passed, (i, scaled)| {
-            let error = masked(error.image(i), mask, i, passed);
-            for (scaled, error) in scaled.chunks_exact_mut(channels).zip(error.chunks_exact(channels)) {
-                scaled.iter_mut().zip(error).enumerate().for_each(|(c, (s, &e))| *s = times(e, c));
-            }
+        images.for_each(|(i, scaled)| {
+            masked_into(error.image(i), mask, i, scaled);
+            N::scale_channels(scaled, &self.factors);
         });
         scaled
     }

@@ -8,7 +8,7 @@ use super::moves::{Crop, Part, Shrink, Untranspose};
 use super::norm::{NormGrads, Normed};
 use super::packed::{Packed, write};
 use super::product::{self, Transposed};
-use super::scale::{self, Channels, Given, Slope};
+use super::scale::{self, Given, Slope};
 use super::slopes::Slopes;
 use super::tape::{Kept, KeptForm, KeptMap, Tape};
 use super::windows::{self, Average, Maximum};
@@ -151,11 +151,20 @@ impl BackwardProgram {
     /// Keeps what the backward pass needs of a step that has just run: its inputs, its output, and what
     /// it counted on them.
     pub fn record(&self, program: &TrunkProgram, step: usize, ran: Ran<'_>, tape: &mut Tape) {
+        self.record_cut(program, step, ran, &[], tape);
+    }
+
+    /// The same for a step that told which of its codes were cut off, as [`TrunkStep::run_cutting`] does: none is
+    /// computed again.
+    pub fn record_cut(&self, program: &TrunkProgram, step: usize, ran: Ran<'_>, cut: &[u8], tape: &mut Tape) {
         let (number, step) = (step, &program.steps[step]);
         let Some(role) = &self.steps[number] else { return };
         assert_eq!(ran.output.batch, tape.batch, "a tape is of one batch");
         let join = ran.join.map(|values| Join { values, shift: step.join_shift });
-        let mask = role.clamp.map(|clamp| mask::mask(step, clamp, ran.inputs, join, ran.output, ran.counts));
+        let mask = role.clamp.map(|clamp| match cut {
+            [] => mask::mask(step, clamp, ran.inputs, join, ran.output, ran.counts),
+            _ => mask::told(clamp, ran.output, cut),
+        });
         let numbers = match (&step.work, &role.slopes) {
             (Work::MaxPool(op, _), _) => Some(windows::first_maxima(op, ran.inputs[0], step.output_shape)),
             (_, Some(Slopes { classes: Some(classes), bits, .. })) => Some(packed(classes, *bits, ran.inputs[0])),
@@ -295,10 +304,8 @@ impl Running<'_> {
             }
         }
         let join = self.step.join.filter(|_| self.role.join).map(|edge| {
-            let linear = Channels { factors: Factors::new(self.join_gains()) };
-            let origin = Origin::Join { step: self.number };
-            let to = self.step.output_shape;
-            let (error, happened) = linear::transpose(&linear, self.error, self.mask(), to, self.context, origin);
+            let (factors, origin) = (Factors::new(self.join_gains()), Origin::Join { step: self.number });
+            let (error, happened) = scale::channels(&factors, self.error, self.mask(), self.context, origin);
             events.merge(&happened);
             (edge, error)
         });
@@ -328,7 +335,8 @@ impl Running<'_> {
                 let gains = gains(&p.registers, self.step.output_quant, |c| {
                     f64::from(self.role.quants[0].scale) / f64::from(p.factors[c])
                 });
-                self.through(&Channels { factors: Factors::new(gains) }, i)
+                let origin = Origin::Input { step: self.number, input: i };
+                scale::channels(&Factors::new(gains), self.error, self.mask(), self.context, origin)
             }
             // Both operands' units are the output's.
             Work::Add(_) => self.as_it_is(to),

@@ -1,28 +1,72 @@
 //! Steps whose gradient is a factor per element: per channel, per code, or the other operand of a product.
 
-use super::linear::{Factors, Linear, Number};
+use super::errors::{self, Errors};
+use super::format::{Events, Origin, Settled, StepContext};
+use super::linear::{FACTOR_BITS, Factors, Linear, Number, masked, masked_into};
 use super::packed::Packed;
 use crate::op::mul;
 use crate::quant::QuantParams;
-use crate::tensor::Shape;
+use crate::quant::error_code::ZERO_EXPONENT;
+use crate::tensor::{Shape, Tensor};
+use crate::trunk::fast::backward::Accs;
+use crate::wide::wide;
+use rayon::prelude::*;
 
-/// A factor per channel.
-pub(super) struct Channels {
-    pub factors: Factors,
-}
-
-impl Linear for Channels {
-    fn image<N: Number>(&self, _: usize, error: &[N], sums: &mut [N::Sum]) {
-        let channels = self.factors.reals.len().max(1);
-        for (sums, error) in sums.chunks_mut(channels).zip(error.chunks(channels)) {
-            for (c, (sum, &e)) in sums.iter_mut().zip(error).enumerate() {
-                *sum += e.times(&self.factors, c);
-            }
+/// The error times a factor per channel, where `mask` lets it pass.
+pub(super) fn channels(
+    factors: &Factors,
+    error: &Errors,
+    mask: Option<&Packed>,
+    context: &StepContext<'_>,
+    origin: Origin,
+) -> (Errors, Events) {
+    let (batch, shape) = (error.batch(), error.shape());
+    let image = shape.elements().max(1);
+    match error {
+        Errors::Values(values) => {
+            let mut products = Tensor::zeros(batch, shape);
+            products.data.par_chunks_mut(image).enumerate().for_each(|(i, products)| {
+                masked_into(values.image(i), mask, i, products);
+                multiply_values(products, &factors.reals);
+            });
+            (Errors::Values(products), Events::default())
+        }
+        Errors::Codes { mantissas, exponents } => {
+            let from = factors.codes.exponent - FACTOR_BITS;
+            let mut codes = Tensor::zeros(batch, shape);
+            let images = codes.data.par_chunks_mut(image).enumerate();
+            let settled = images.map_init(Default::default, |(passed, products): &mut (Vec<_>, Vec<_>), (i, codes)| {
+                let error = masked(mantissas.image(i), mask, i, passed);
+                if error.iter().all(|&e| e == 0) {
+                    return Settled { exponent: ZERO_EXPONENT, ..Settled::default() };
+                }
+                products.resize(error.len(), 0);
+                multiply_mantissas(error, &factors.codes.factors, products);
+                errors::settle(Accs::Narrow(products), exponents[i] + from, context, origin, i, codes)
+            });
+            let settled: Vec<Settled> = settled.collect();
+            Errors::settled(codes, &settled, context, origin)
         }
     }
+}
 
-    fn factors(&self) -> Option<&Factors> {
-        Some(&self.factors)
+wide! {
+    /// Like a sum of one product: a negative zero becomes a positive one.
+    fn multiply_values(values: &mut [f32], factors: &[f32]) {
+        for row in values.chunks_mut(factors.len().max(1)) {
+            row.iter_mut().zip(factors).for_each(|(value, factor)| *value = 0.0 + *value * factor);
+        }
+    }
+}
+
+wide! {
+    /// Below 2^31: factors have 15 bits, and mantissas as many.
+    fn multiply_mantissas(error: &[i16], factors: &[i32], products: &mut [i32]) {
+        let channels = factors.len().max(1);
+        for (products, error) in products.chunks_mut(channels).zip(error.chunks(channels)) {
+            let pairs = error.iter().zip(factors);
+            products.iter_mut().zip(pairs).for_each(|(product, (&e, factor))| *product = i32::from(e) * factor);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::op::product::Product;
 use crate::op::{Activation, BatchNorm, Conv2d, Counts, Linear, Op, Pool, Registers, add, batch_norm, mean, mul, pool};
 use crate::quant::{Clamp, CodeType, Profile, QuantParams};
 use crate::tensor::{Shape, Tensor};
+use crate::trunk::fast::InstructionSet;
 use crate::trunk::work::Work;
 use crate::trunk::{Map, TrunkStep, prepare};
 use crate::units::HardwareDomain;
@@ -245,7 +246,7 @@ fn bounds(graph: &Graph, y: &QuantParams) -> (i32, i32) {
 #[test]
 fn masks_are_those_of_the_plain_loops() {
     for kind in KINDS {
-        let (mut cut, mut at_the_end) = (0, 0);
+        let (mut cut, mut at_the_end, mut told) = (0, 0, 0);
         // Means and averages have few outputs, and few profiles cut averages.
         let seeds = if matches!(kind, "mean" | "average") { 420 } else { 60 };
         for seed in 0..seeds {
@@ -269,6 +270,13 @@ fn masks_are_those_of_the_plain_loops() {
             let maps: Vec<Map<'_>> = fed.inputs.iter().map(Map::from).collect();
             let join = fed.join.as_ref().map(|values| crate::op::product::Join { values, shift: step.join_shift });
             let got = mask::mask(step, clamp, &maps, join, (&output).into(), counts);
+            let (mut codes, mut marks) = (vec![0; output.data.len()], vec![]);
+            let counted = step.run_cutting(&maps, fed.join.as_ref(), &mut codes, &mut marks);
+            assert_eq!((&codes, counted), (&output.data, counts), "{kind} on {name}, seed {seed}");
+            if !marks.is_empty() {
+                assert_eq!(mask::told(clamp, (&output).into(), &marks), got, "{kind} on {name}, seed {seed}");
+                told += counts.saturations;
+            }
             let (lo, hi) = bounds(&graph, &step.output_quant);
             let mut saturations = 0;
             for (n, i) in (0..2).flat_map(|n| (0..step.output_shape.elements()).map(move |i| (n, i))) {
@@ -283,6 +291,9 @@ fn masks_are_those_of_the_plain_loops() {
             cut += saturations;
         }
         assert!(cut > 20, "{kind}: only {cut} elements were cut");
+        let fast = InstructionSet::available().any(|set| set != InstructionSet::Portable);
+        let tells = fast && matches!(kind, "conv" | "linear" | "join");
+        assert!(told > 20 || !tells, "{kind}: only {told} elements were told to be cut");
         assert!(at_the_end > 0, "{kind}: no element at the end of its range was not cut");
     }
 }

@@ -136,6 +136,21 @@ impl Fast {
         }
     }
 
+    /// [`Fast::run_into`], which also marks in `cut`, all of which it writes, the codes that their own range cut
+    /// off; none where the form does not tell.
+    pub fn run_cutting(
+        &self,
+        work: &Work,
+        inputs: &[Map<'_>],
+        join: Option<Join<'_>>,
+        out: &mut [i8],
+        cut: &mut Vec<u8>,
+    ) -> Option<Counts> {
+        let (Fast::Product(plan), Work::Conv2d(_, p) | Work::Linear(_, p)) = (self, work) else { return None };
+        cut.resize(out.len(), 0);
+        Some(plan.run_cutting(inputs[0], p, join, out, cut))
+    }
+
     /// The same for a product and the addition after it; returns the counts of both.
     pub fn run_before(
         &self,

@@ -110,25 +110,68 @@ impl Plan {
         if out.is_empty() {
             return Default::default();
         }
-        let chunk = self.geometry.positions_per_task(x.batch) * self.out_c;
-        let macs = Macs((out.len() * self.depth) as u64);
-        let task = |(i, codes): (usize, &mut [i8])| {
-            OWN.with_borrow_mut(|(windows, scratch)| {
-                let (first, count) = (i * chunk / self.out_c, codes.len() / self.out_c);
-                self.geometry.place(self.table, x, self.zero, first, count, windows);
-                let mut task = Task { plan: self, p, join, after, first: i * chunk, codes, counts: Default::default() };
-                task.run(self.geometry.source(x, windows), &windows.bases, scratch);
-                task.counts
-            })
-        };
+        let chunk = self.chunk(x.batch);
+        let task = |(i, codes): (usize, &mut [i8])| self.task(x, p, join, after, i * chunk, codes, None);
         let both = |a: [Counts; 2], b: [Counts; 2]| [a[0] + b[0], a[1] + b[1]];
-        let [mut own, added] = if out.len() <= chunk || rayon::current_num_threads() == 1 {
+        let [own, added] = if out.len() <= chunk || rayon::current_num_threads() == 1 {
             out.chunks_mut(chunk).enumerate().map(task).fold(Default::default(), both)
         } else {
             out.par_chunks_mut(chunk).enumerate().map(task).reduce(Default::default, both)
         };
-        own.macs = macs;
-        [own, added]
+        [Counts { macs: self.macs(out.len()), ..own }, added]
+    }
+
+    /// [`Plan::run_into`] without an addition, which also writes over all of `cut`: 1 where the codes' own range
+    /// cut a value off, else 0. That is what the backward pass cannot tell from the codes.
+    pub fn run_cutting(
+        &self,
+        x: Map<'_>,
+        p: &Product,
+        join: Option<Join<'_>>,
+        out: &mut [i8],
+        cut: &mut [u8],
+    ) -> Counts {
+        assert_eq!(x.shape.elements(), self.input.elements(), "a plan is made for one shape");
+        assert!(out.len() == x.batch * self.geometry.output.elements() && cut.len() == out.len(), "one shape");
+        if out.is_empty() {
+            return Counts::default();
+        }
+        let (chunk, macs) = (self.chunk(x.batch), self.macs(out.len()));
+        let pairs = out.par_chunks_mut(chunk).zip(cut.par_chunks_mut(chunk)).enumerate();
+        let task = |(i, (codes, cut)): (usize, (&mut [i8], &mut [u8]))| {
+            cut.fill(0);
+            self.task(x, p, join, None, i * chunk, codes, Some(cut))[0]
+        };
+        Counts { macs, ..pairs.map(task).sum() }
+    }
+
+    /// Elements of a task.
+    fn chunk(&self, batch: usize) -> usize {
+        self.geometry.positions_per_task(batch) * self.out_c
+    }
+
+    fn macs(&self, outputs: usize) -> Macs {
+        Macs((outputs * self.depth) as u64)
+    }
+
+    /// The codes from element `first` on.
+    #[expect(clippy::too_many_arguments, reason = "what a task is, and nothing else is made of")]
+    fn task(
+        &self,
+        x: Map<'_>,
+        p: &Product,
+        join: Option<Join<'_>>,
+        after: Option<After<'_>>,
+        first: usize,
+        codes: &mut [i8],
+        cut: Option<&mut [u8]>,
+    ) -> [Counts; 2] {
+        OWN.with_borrow_mut(|(windows, scratch)| {
+            self.geometry.place(self.table, x, self.zero, first / self.out_c, codes.len() / self.out_c, windows);
+            let mut task = Task { plan: self, p, join, after, first, codes, cut, counts: Default::default() };
+            task.run(self.geometry.source(x, windows), &windows.bases, scratch);
+            task.counts
+        })
     }
 }
 

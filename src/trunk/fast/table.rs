@@ -134,8 +134,10 @@ impl Table {
 
 /// Positions of a tile of 64 channels: a multiple of what any instruction set holds in registers at once.
 pub(super) const POSITIONS: usize = 48;
+/// The most channels of a tile, those that are not there included.
+pub(super) const MAX_LANES: usize = 64;
 /// The most sums of a tile.
-pub(super) const MAX_SUMS: usize = POSITIONS * 64;
+pub(super) const MAX_SUMS: usize = POSITIONS * MAX_LANES;
 
 /// Some output positions × 16 to 64 output channels.
 ///

@@ -3,9 +3,10 @@
 use super::pack::{Block, Line};
 use super::plan::Plan;
 use super::sum::{Rows, Sum};
-use super::table::{MAX_SUMS, Store, Tile};
+use super::table::{MAX_LANES, MAX_SUMS, Store, Tile};
 use crate::op::Counts;
 use crate::op::product::{Join, Product};
+use crate::wide::wide;
 
 /// An addition that reads a layer's codes before they are stored.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +27,8 @@ pub(super) struct Task<'a> {
     /// The first output element, counted over the batch.
     pub first: usize,
     pub codes: &'a mut [i8],
+    /// Where codes that their own range cut off are marked, if anybody asks; not with an addition after it.
+    pub cut: Option<&'a mut [u8]>,
     /// Of the layer, and of the addition after it.
     pub counts: [Counts; 2],
 }
@@ -126,7 +129,11 @@ impl Task<'_> {
             };
             store.check();
             // SAFETY: a table exists only where the CPU has its instructions, and the store is checked.
-            self.counts[0].saturations += unsafe { requantise(&mut store) };
+            let saturations = unsafe { requantise(&mut store) };
+            self.counts[0].saturations += saturations;
+            if let (Some(cut), 1..) = (self.cut.as_deref_mut(), saturations) {
+                mark_cut(&mut store, requantise, &mut cut[start..]);
+            }
             return;
         }
         for (i, sums) in sums.chunks_exact(lanes).enumerate() {
@@ -134,8 +141,12 @@ impl Task<'_> {
             for (c, &sum) in sums[..block.channels].iter().enumerate() {
                 let has = if plan.requant.is_some() { self.p.registers.bias[block.first + c] } else { 0 };
                 let joined = i64::from(sum) - i64::from(has) + self.join.map_or(0, |j| j.at(start + c));
+                let before = self.counts[0].saturations;
                 let code = self.p.registers.code(block.first + c, joined, &self.p.output, &mut self.counts[0]);
                 place.codes[i * place.pitch + c] = code;
+                if let Some(cut) = &mut self.cut {
+                    cut[start - self.first + c] = u8::from(self.counts[0].saturations > before);
+                }
             }
         }
     }
@@ -143,15 +154,69 @@ impl Task<'_> {
     /// Adds the tap-in to a tile of sums, if there is one; not if that takes any beyond `limit`.
     fn joins(&self, block: &Block, start: usize, sums: &mut [i32], limit: i64) -> bool {
         let Some(join) = self.join else { return true };
-        let (lanes, first) = (block.lanes(), self.first + start);
-        let joined = |sums: &[i32], i: usize, c: usize| i64::from(sums[c]) + join.at(first + i * self.plan.out_c + c);
-        let is_calm = |(i, sums): (usize, &[i32])| (0..block.channels).all(|c| joined(sums, i, c).abs() <= limit);
-        let calm = sums.chunks_exact(lanes).enumerate().all(is_calm);
+        let rows = Joined { lanes: block.lanes(), channels: block.channels, pitch: self.plan.out_c, shift: join.shift };
+        let values = &join.values.data[self.first + start..];
+        let calm = largest_joined(sums, values, rows) <= limit as u64;
         if calm {
-            for (i, sums) in sums.chunks_exact_mut(lanes).enumerate() {
-                (0..block.channels).for_each(|c| sums[c] = joined(sums, i, c) as i32);
-            }
+            add_joined(sums, values, rows);
         }
         calm
+    }
+}
+
+/// How a tile's sums and the tap-in's values lie.
+#[derive(Clone, Copy)]
+struct Joined {
+    lanes: usize,
+    channels: usize,
+    pitch: usize,
+    shift: u32,
+}
+
+wide! {
+    /// The largest magnitude of a sum with what is added to it.
+    fn largest_joined(sums: &[i32], values: &[i16], rows: Joined) -> u64 {
+        let mut largest = 0;
+        for (sums, values) in sums.chunks_exact(rows.lanes).zip(values.chunks(rows.pitch)) {
+            let pairs = sums[..rows.channels].iter().zip(&values[..rows.channels]);
+            let joined = pairs.map(|(&sum, &value)| i64::from(sum) + (i64::from(value) << rows.shift));
+            largest = joined.fold(largest, |most: u64, sum| most.max(sum.unsigned_abs()));
+        }
+        largest
+    }
+}
+
+wide! {
+    /// Adds the values to sums that 32 bits hold.
+    fn add_joined(sums: &mut [i32], values: &[i16], rows: Joined) {
+        for (sums, values) in sums.chunks_exact_mut(rows.lanes).zip(values.chunks(rows.pitch)) {
+            let pairs = sums[..rows.channels].iter_mut().zip(&values[..rows.channels]);
+            // Both together fit, so what wraps on the way comes back.
+            pairs.for_each(|(sum, &value)| *sum = sum.wrapping_add((i64::from(value) << rows.shift) as i32));
+        }
+    }
+}
+
+/// Marks the codes of a store that has run and that their own range cut off. With its offset one lower, a value
+/// is at the upper bound only if it was beyond that bound before; so with one higher at the lower.
+fn mark_cut(store: &mut Store<'_>, requantise: unsafe fn(&mut Store<'_>) -> u64, cut: &mut [u8]) {
+    let (lanes, offset) = (store.lanes, store.offset);
+    let (mut moved, mut codes) = ([0i32; MAX_LANES], [0i8; MAX_SUMS]);
+    let [least, most] = store.saturates;
+    let (lo, hi) = (store.lo as i8, store.hi as i8);
+    for (asked, by, bound) in [(most < i32::MAX, -1, hi), (least > i32::MIN, 1, lo)] {
+        if !asked {
+            continue;
+        }
+        moved.iter_mut().zip(offset).for_each(|(to, &from)| *to = from.saturating_add(by));
+        let (channels, positions) = (store.channels, store.positions());
+        let mut again =
+            Store { offset: &moved[..lanes], codes: &mut codes[..positions * channels], pitch: channels, ..*store };
+        again.check();
+        // SAFETY: the caller's function ran on the same store, which differs by its offsets and its checked place.
+        unsafe { requantise(&mut again) };
+        for (codes, cut) in codes.chunks_exact(channels).take(positions).zip(cut.chunks_mut(store.pitch)) {
+            cut.iter_mut().zip(codes).for_each(|(cut, &code)| *cut |= u8::from(code == bound));
+        }
     }
 }
