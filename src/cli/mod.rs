@@ -49,7 +49,7 @@ enum Command {
     /// Run a network with its adapters on data, and report what was counted.
     Run(run::Run),
     /// Train adapters through the frozen trunk, in a folder of their own.
-    Train(train::Train),
+    Train(Box<train::Train>),
     /// Train a trunk of your own from random weights, and freeze it.
     Pretrain(pretrain::Pretrain),
     /// Measure a trained adapter on data.

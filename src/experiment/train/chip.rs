@@ -62,17 +62,23 @@ pub fn outputs(
     device: &mut dyn Device,
     settings: &run::Settings,
 ) -> Result<Vec<Vec<f32>>, RunError> {
-    Ok(outputs_and_broken(prepared, set, how, device, settings)?.0)
+    Ok(made(prepared, set, how, device, settings)?.outputs)
 }
 
-/// The same, with the images that do not decode and why: something stands for them that means nothing.
-fn outputs_and_broken(
+/// What came out; of the images that are blank, because they do not decode, it means nothing.
+struct Made {
+    outputs: Vec<Vec<f32>>,
+    blank: Vec<usize>,
+    broken: Broken,
+}
+
+fn made(
     prepared: &Prepared,
     set: &Loader,
     how: Preprocess,
     device: &mut dyn Device,
     settings: &run::Settings,
-) -> Result<(Vec<Vec<f32>>, Vec<usize>, Broken), RunError> {
+) -> Result<Made, RunError> {
     let images = InOrder::start(set);
     let source = |from: usize, to: usize| {
         let pixels = images.pixels(from, to).map_err(|e| RunError::Input(e.to_string()))?;
@@ -81,7 +87,7 @@ fn outputs_and_broken(
     let settings = run::Settings { images: images.images(), ..*settings };
     let outputs = run::run(prepared, device, &source, &settings)?.outputs;
     let (blank, broken) = images.finish();
-    Ok((outputs, blank, broken))
+    Ok(Made { outputs, blank, broken })
 }
 
 /// What an evaluation gave.
@@ -102,7 +108,7 @@ pub fn evaluate(
     device: &mut dyn Device,
     settings: &run::Settings,
 ) -> Result<Measured, RunError> {
-    let (outputs, blank, broken) = outputs_and_broken(prepared, set, how, device, settings)?;
+    let Made { outputs, blank, broken } = made(prepared, set, how, device, settings)?;
     let (mut loss, mut hits, mut labelled, mut predictions) = (0.0, 0u64, 0u64, vec![]);
     for (index, logits) in outputs.iter().enumerate() {
         let sound = blank.binary_search(&index).is_err();
