@@ -9,6 +9,8 @@ use serde_json::Value;
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Where runs go that are not told where.
@@ -19,6 +21,9 @@ const MAX_ARGUMENT_BYTES: u64 = 1 << 24;
 pub const TASKS: &str = "tasks";
 /// More runs of one name than anybody keeps.
 const MOST_OF_A_NAME: u32 = 100_000;
+
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Why there is no folder to train in.
 #[derive(Debug, Error)]
@@ -69,11 +74,15 @@ impl RunFolder {
     fn hold(path: PathBuf) -> Result<Self, RunFolderError> {
         let arguments = path.join(ARGUMENTS);
         let file = File::open(&arguments).map_err(FileError::reading(&arguments))?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => Err(RunFolderError::InUse { path }),
-            // A file system without locks is no reason not to train.
-            Ok(()) | Err(TryLockError::Error(_)) => Ok(Self { path, _arguments: file }),
+        // A program that this one is just starting holds our files until it runs.
+        for _ in 0..LOCK_TRIES {
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+                // A file system without locks is no reason not to train.
+                Ok(()) | Err(TryLockError::Error(_)) => return Ok(Self { path, _arguments: file }),
+            }
         }
+        Err(RunFolderError::InUse { path })
     }
 
     pub fn path(&self) -> &Path {
