@@ -40,7 +40,7 @@ impl Build<'_> {
     ) -> Result<EdgeId, GraphError> {
         let map = self.graph.shape(input);
         // The largest odd side that the map holds.
-        let side = SIDE.min((map.h.min(map.w) + 1) / 2 * 2 - 1);
+        let side = SIDE.min(map.h.min(map.w).div_ceil(2) * 2 - 1);
         let groups = if map.c.is_multiple_of(2) && out_c.is_multiple_of(2) { 2 } else { 1 };
         // Padded so that a strided map has its size divided and rounded down, as the pooled one has.
         let around = stride.map(|s| side.saturating_sub(s));
