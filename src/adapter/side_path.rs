@@ -18,6 +18,9 @@ pub struct Options {
     pub tap: Tapped,
 }
 
+/// The site of what the path makes of the image.
+pub const IMAGE: &str = "side.image";
+
 /// Adds a path through the junctions, which lie along the trunk, each with the name of its site.
 pub fn insert(
     graph: &mut Graph,
@@ -26,7 +29,7 @@ pub fn insert(
     seed: u64,
 ) -> Result<(), GraphError> {
     let image = graph.input;
-    let mut build = Build { graph, site: "side.image".into(), seed };
+    let mut build = Build { graph, site: IMAGE.into(), seed };
     let mut state = build.pooled("pool", image, [options.pool; 2], options.tap)?;
     for (site, junction) in junctions {
         build.site = format!("side.{site}");

@@ -4,6 +4,7 @@
 //! adapter beside the stem, the head and residual shortcuts are not counted.
 
 use super::tap::Tap;
+use crate::adapter::side_path;
 use crate::scheme::Placed;
 use crate::units::{Direction, HardwareDomain, Phase};
 use serde::{Deserialize, Serialize};
@@ -53,10 +54,11 @@ fn is_counted(placed: &Placed, tap: &Tap) -> bool {
 }
 
 /// Whether `node` belongs to an adapter beside the stem: it reads the network's input, as an
-/// inserted module and not as the moved stem itself.
+/// inserted module and not as the moved stem itself, nor as a path of its own.
 fn adapts_stem(placed: &Placed, node: crate::graph::NodeId) -> bool {
     let graph = &placed.graph;
-    let inserted = graph.node(node).site.is_some() && graph.node(node).domain == HardwareDomain::Adapter;
+    let beside = graph.node(node).site.as_deref().is_some_and(|site| site != side_path::IMAGE);
+    let inserted = beside && graph.node(node).domain == HardwareDomain::Adapter;
     inserted && graph.node(node).inputs.contains(&graph.input)
 }
 
@@ -82,6 +84,18 @@ mod tests {
         [if scheme == "fine-tune" { out } else { out - 256 }, back]
     }
 
+    /// Under the preset the image of a side path counts, whichever side averages it.
+    #[test]
+    fn a_side_path_is_no_adapter_beside_the_stem() {
+        let trunk = ZooSpec::parse("resnet26", Some(64), Some(10), 1).unwrap().build().unwrap();
+        for (scheme, image) in [("side-path", 3 * 64 * 64), ("side-path:tap=pooled", 3 * 16 * 16)] {
+            let request = Request { scheme: SchemeSpec(scheme.into()), sites: None, batch_norm: None, seed: 1 };
+            let placed = place(&trunk, &request).unwrap();
+            let taps = taps(&placed, TapPrecision::codes(8)).unwrap();
+            assert_eq!(count(&placed, &taps).tap_out, image, "{scheme}");
+        }
+    }
+
     /// SPEC 3.2.
     #[test]
     fn what_crosses_is_the_table() {
@@ -99,6 +113,8 @@ mod tests {
             ("da3:form=res", None, [573_440, 458_752], 1_306_368),
             ("lite-residual", None, [573_440, 458_752], 1_306_368),
             ("head-only", None, [0, 0], 0),
+            // The features before they are averaged.
+            ("head-only:tap=map", None, [16_384 - 256, 0], 20_736 - 256),
             ("bias-only", None, [0, 0], 0),
             ("batch-norm", None, [0, 0], 0),
         ] {
@@ -121,7 +137,7 @@ mod tests {
         assert_eq!(crossing("squeeze-excite:return=map", None, 64), [458_752, 458_752]);
         assert_eq!(crossing("cbam", None, 64), [458_752, channels + 4 * (1024 + 256 + 64)]);
         assert_eq!(crossing("cbam:gates=spatial", None, 64), [458_752, 4 * (1024 + 256 + 64)]);
-        // The image, averaged 4×4.
+        // The image, averaged 4×4; whole, it is no adapter beside the stem.
         assert_eq!(crossing("side-path:tap=pooled", None, 64)[0], 3 * 16 * 16);
         assert_eq!(crossing("side-path", None, 64), [3 * 64 * 64, 65_536 + 32_768 + 16_384]);
     }

@@ -8,7 +8,8 @@ use crate::op::Op;
 
 pub const SCHEME: Scheme = Scheme {
     name: "series",
-    about: "1x1 adapters with a batch norm of their own behind the trunk's convolutions",
+    about: "1x1 adapters with a batch norm of their own behind the trunk's convolutions, where the chip must then \
+            round (at=layer: on the map that the layer ends with, which it rounds anyway)",
     paper: "Rebuffi et al. 2017",
     crosses: "what every convolution makes out; the adapted map in its place in",
     options: &[("at", "conv|layer"), ("init", "he|zero")],
