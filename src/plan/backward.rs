@@ -116,11 +116,10 @@ mod tests {
     use crate::scheme::{BatchNormMode, Request, SchemeSpec, Sites, place};
 
     /// Elements that go down and up in the backward pass of resnet26 at 64×64.
-    fn errors(scheme: &str, sites: Option<Sites>) -> [u64; 2] {
-        let trunk = ZooSpec::parse("resnet26", Some(64), Some(10), 1).unwrap().build().unwrap();
+    fn errors_on(trunk: &Graph, scheme: &str, sites: Option<Sites>) -> [u64; 2] {
         let batch_norm = Some(BatchNormMode::Frozen);
         let request = Request { scheme: SchemeSpec(scheme.into()), sites, batch_norm, seed: 1 };
-        let placed = place(&trunk, &request).unwrap();
+        let placed = place(trunk, &request).unwrap();
         let found = taps(&placed, &Gradients::of(&placed.graph).unwrap(), GradFormat::F32);
         let sum = |direction| found.iter().filter(|t| t.direction == direction).map(|t| t.elements).sum();
         [sum(Direction::TapOut), sum(Direction::TapIn)]
@@ -130,6 +129,8 @@ mod tests {
     /// module (131,072 elements) nothing trains, so its map takes no error.
     #[test]
     fn errors_cross_as_the_table_says() {
+        let trunk = ZooSpec::parse("resnet26", Some(64), Some(10), 1).unwrap().build().unwrap();
+        let errors = |scheme: &str, sites| errors_on(&trunk, scheme, sites);
         assert_eq!(errors("head-only", None), [0, 0]);
         assert_eq!(errors("parallel", Some(Sites::AllButStem)), [917_504, 827_392 + 256]);
         assert_eq!(errors("adaptive-attention:m=2", None), [5_376, 229_376 - 131_072 + 256]);
@@ -139,7 +140,9 @@ mod tests {
         // Nothing trains before the stem's adapter, which reads what the stem made.
         assert_eq!(errors("series", None), [1_048_576, 1_048_576 - 131_072 + 256]);
         assert_eq!(errors("da3", None), [458_752, 573_440 - 131_072 + 256]);
-        assert_eq!(errors("da3:tap=pooled", None), [114_688, 143_360 - 32_768 + 256]);
+        assert_eq!(errors("lite-residual:tap=pooled", None), [114_688, 143_360 - 32_768 + 256]);
+        // Attention's map has the resolution of its input: in strided blocks that of the output.
+        assert_eq!(errors("da3:tap=pooled", None), [114_688 + 86_016, 143_360 - 32_768 + 256]);
     }
 
     #[test]

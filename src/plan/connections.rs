@@ -65,16 +65,20 @@ fn adapts_stem(placed: &Placed, node: crate::graph::NodeId) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::Graph;
     use crate::model::zoo::ZooSpec;
     use crate::plan::tap::{TapPrecision, taps};
     use crate::scheme::{BatchNormMode, Request, SchemeSpec, Sites, place};
 
+    fn resnet26(side: usize) -> Graph {
+        ZooSpec::parse("resnet26", Some(side), Some(10), 1).unwrap().build().unwrap()
+    }
+
     /// Elements out of and into the trunk for one image of resnet26, the head's 256 features left out.
-    fn crossing(scheme: &str, sites: Option<Sites>, side: usize) -> [u64; 2] {
-        let trunk = ZooSpec::parse("resnet26", Some(side), Some(10), 1).unwrap().build().unwrap();
+    fn crossing_of(trunk: &Graph, scheme: &str, sites: Option<Sites>) -> [u64; 2] {
         let batch_norm = Some(BatchNormMode::Frozen);
         let request = Request { scheme: SchemeSpec(scheme.into()), sites, batch_norm, seed: 1 };
-        let placed = place(&trunk, &request).unwrap();
+        let placed = place(trunk, &request).unwrap();
         let taps = taps(&placed, TapPrecision::codes(8)).unwrap();
         let of = |direction| {
             let forward = taps.iter().filter(|t| t.phase == Phase::Forward && t.direction == direction);
@@ -87,7 +91,7 @@ mod tests {
     /// Under the preset the image of a side path counts, whichever side averages it.
     #[test]
     fn a_side_path_is_no_adapter_beside_the_stem() {
-        let trunk = ZooSpec::parse("resnet26", Some(64), Some(10), 1).unwrap().build().unwrap();
+        let trunk = resnet26(64);
         for (scheme, image) in [("side-path", 3 * 64 * 64), ("side-path:tap=pooled", 3 * 16 * 16)] {
             let request = Request { scheme: SchemeSpec(scheme.into()), sites: None, batch_norm: None, seed: 1 };
             let placed = place(&trunk, &request).unwrap();
@@ -99,6 +103,8 @@ mod tests {
     /// SPEC 3.2.
     #[test]
     fn what_crosses_is_the_table() {
+        let trunks = [resnet26(64), resnet26(72)];
+        let crossing = |scheme: &str, sites, side| crossing_of(&trunks[usize::from(side == 72)], scheme, sites);
         for (scheme, sites, at_64, total_at_72) in [
             ("fine-tune", None, [12_288, 0], 15_552),
             ("parallel", Some(Sites::AllButStem), [860_160, 917_504], 2_249_856),
@@ -127,6 +133,8 @@ mod tests {
     /// of the block's input; a residual module's stride is the block's.
     #[test]
     fn what_is_pooled_in_the_trunk_crosses_small() {
+        let trunks = [resnet26(64), resnet26(72)];
+        let crossing = |scheme: &str, sites, side| crossing_of(&trunks[usize::from(side == 72)], scheme, sites);
         assert_eq!(crossing("lite-residual:tap=pooled", None, 64), [143_360, 114_688]);
         assert_eq!(crossing("lite-residual:tap=pooled", None, 72).iter().sum::<u64>(), 318_976);
         assert_eq!(crossing("da3:tap=pooled", None, 64)[0], 143_360);

@@ -206,10 +206,9 @@ mod tests {
     use crate::model::zoo;
     use crate::scheme::{BatchNormMode, Request, SchemeSpec, place};
 
-    fn resnet26(scheme: &str, norm: BatchNormMode, maps: MapsAs, side: usize) -> u64 {
-        let trunk = zoo::ZooSpec::parse("resnet26", Some(side), Some(10), 1).unwrap().build().unwrap();
+    fn kept_by(trunk: &Graph, scheme: &str, norm: BatchNormMode, maps: MapsAs) -> u64 {
         let request = Request { scheme: SchemeSpec(scheme.into()), sites: None, batch_norm: Some(norm), seed: 1 };
-        let placed = place(&trunk, &request).unwrap();
+        let placed = place(trunk, &request).unwrap();
         let gradients = Gradients::of(&placed.graph).unwrap();
         bytes_once(&kept(&placed.graph, &gradients, maps).unwrap())
     }
@@ -219,6 +218,8 @@ mod tests {
     fn the_table_of_resnet26_comes_out() {
         use BatchNormMode::{Frozen, Registers};
         use MapsAs::{Codes, Values};
+        let resnet26 = |side| zoo::ZooSpec::parse("resnet26", Some(side), Some(10), 1).unwrap().build().unwrap();
+        let trunks = [64, 72].map(resnet26);
         for (scheme, norm, maps, at_64, at_72) in [
             ("head-only", Frozen, Values, 1_024, 1_024),
             ("adaptive-attention:m=2", Frozen, Values, 1_099_776, 1_391_632),
@@ -241,7 +242,7 @@ mod tests {
             ("da3:pool=4", Registers, Values, 268_176, 326_928),
             ("da3:pool=4,tap=pooled", Registers, Codes, 160_656 - 768, 199_824 - 768),
         ] {
-            let got = [64, 72].map(|side| resnet26(scheme, norm, maps, side));
+            let got = trunks.each_ref().map(|trunk| kept_by(trunk, scheme, norm, maps));
             assert_eq!(got, [at_64, at_72], "{scheme}, {norm:?}, {maps:?}");
         }
     }
