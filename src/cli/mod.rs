@@ -20,6 +20,7 @@ mod output;
 mod pretrain;
 mod progress;
 mod quant_sweep;
+mod report;
 mod run;
 mod scalesim;
 mod schemes;
@@ -60,6 +61,8 @@ enum Command {
     QuantSweep(quant_sweep::QuantSweep),
     /// Count or train every point of a grid, in a folder that can be gone on with.
     Sweep(sweep::Sweep),
+    /// Put runs and sweeps together: tables, and one page with plots, networks and timelines.
+    Report(report::Report),
     /// List the ways of adapting: where each was published, its options, and what crosses.
     Schemes(schemes::Schemes),
     /// Compare a model with recorded outputs, layer by layer, to the bit.
@@ -93,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::Account(c) => c.execute(),
         Command::QuantSweep(c) => c.execute(),
         Command::Sweep(c) => c.execute(),
+        Command::Report(c) => c.execute(),
         Command::Schemes(c) => c.execute(),
         Command::Verify(c) => c.execute(),
         Command::Validate(c) => c.execute(),

@@ -8,6 +8,7 @@ pub mod calibrate;
 pub mod decathlon;
 pub mod eval;
 pub mod events;
+pub mod findings;
 pub mod input;
 pub mod loading;
 pub mod pretrain;

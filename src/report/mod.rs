@@ -1,6 +1,7 @@
 //! Tables, JSON, CSV.
 
 pub mod loading;
+pub mod page;
 pub mod paper;
 pub mod quant_sweep;
 pub mod render;
