@@ -182,7 +182,7 @@ fn what_is_damaged_or_foreign_is_told_with_its_place() {
     assert!(refusal(path("nowhere")).contains("nowhere"));
     fs::write(path("points.jsonl"), "{\"schema\":\"other/1\"}\n").unwrap();
     let told = refusal(at.path().into());
-    assert!(told.contains("points.jsonl: line 1: its schema is 'other/1'"), "{told}");
+    assert!(told.contains("points.jsonl: line 1: its schema is") && told.contains("other/1"), "{told}");
     fs::write(path("points.jsonl"), "").unwrap();
     assert!(refusal(at.path().into()).contains("nothing to report"));
 
@@ -203,7 +203,9 @@ fn a_damaged_run_is_told_with_its_place() {
     assert!(told.contains("args.json: arguments: is no list of flags"), "{told}");
     let flags = r#"{"schema":"trunkline/train-args/1","arguments":{"trunk":"resnet8","scheme":"head-only","data":"x","system":"asic-h200-pcie","epochs":"1","batch":"1","optimizer":"sgd","lr":"1","schedule":"constant","tap-bits":BITS}}"#;
     fs::write(&metrics, "{\"step\":1,\"val/acc\":0.25}\n{\"step\":2,\"val/acc\":1.5}\n").unwrap();
-    for (bits, place) in [("16", "arguments.tap-bits"), ("\"7\"", "arguments.tap-bits"), ("\"16\"", "metrics.jsonl: line 2")] {
+    for (bits, place) in
+        [("16", "arguments.tap-bits"), ("\"7\"", "arguments.tap-bits"), ("\"16\"", "metrics.jsonl: line 2")]
+    {
         fs::write(&args, flags.replace("BITS", bits)).unwrap();
         let told = refusal(at.path().into());
         assert!(told.contains(place), "{told}");

@@ -163,7 +163,7 @@ await shot(dark, "dark");
 await shot(dark, "dark-full", { fullPage: true });
 await dark.emulateMedia({ media: "print" });
 assert.ok(!(await dark.locator("#filters").isVisible()), "filters are printed");
-await shot(dark, "print", { fullPage: true });
+await shot(dark, "print");
 await dark.pdf({ path: `${folder}/print.pdf`, format: "A4", landscape: true });
 const narrow = await open({ viewport: { width: 420, height: 800 } });
 await names(narrow);

@@ -1,15 +1,18 @@
 //! A finding opened again, to be drawn: its network with the taps in place, and its timeline.
 //!
-//! Refused are trunks and systems that are no longer what the finding was made with.
+//! Refused are trunks that do not give the finding's counts any more.
 
 use super::Finding;
-use crate::experiment::sweep::{system_sha256, trunk_sha256};
+use crate::experiment::sweep::system_sha256;
 use crate::experiment::trace::{Trace, trace};
+use crate::experiment::training_account::Traffic;
 use crate::experiment::trunk::Trunk;
 use crate::graph::structure::Structure;
 use crate::hw::{System, library};
+use crate::plan::connections;
 use crate::plan::tap::{Tap, TapPrecision, taps};
 use crate::scheme::{self, Placed, Request, SchemeSpec};
+use crate::units::Phase;
 
 /// Images in flight in a drawn timeline: the second shows what overlaps.
 const IMAGES: usize = 2;
@@ -20,6 +23,8 @@ pub struct Detail {
     pub placed: Placed,
     pub taps: Vec<Tap>,
     pub trace: Trace,
+    /// What is not as it was when the finding was made.
+    pub note: Option<String>,
 }
 
 /// The placement that a finding names.
@@ -35,13 +40,13 @@ pub fn request(finding: &Finding) -> Result<Request, String> {
 /// Opens findings one after another; the trunk of the last is kept for the next.
 #[derive(Default)]
 pub struct Opener {
-    last: Option<(String, Trunk)>,
+    last: Option<((String, Option<usize>, u64), Trunk)>,
 }
 
 impl Opener {
     pub fn open(&mut self, finding: &Finding) -> Result<Detail, String> {
         let Some(counted) = &finding.counted else { return Err("it has no costs".into()) };
-        let system = system(finding)?;
+        let (system, note) = system(finding)?;
         let mut trunk = self.trunk(finding)?;
         let classes = trunk.graph.shape(trunk.graph.output).elements() as u64;
         let has_head = !Structure::find(&trunk.graph).map_err(|e| e.to_string())?.head.is_empty();
@@ -51,27 +56,30 @@ impl Opener {
         let request = request(finding)?;
         let placed = scheme::place(&trunk.graph, &request).map_err(|e| e.to_string())?;
         let taps = taps(&placed, TapPrecision::on(&system, finding.tap_bits)).map_err(|e| e.to_string())?;
+        let same = connections::count(&placed, &taps) == counted.connections
+            && Traffic::of(&taps, Phase::Forward) == counted.forward;
+        if !same {
+            return Err(format!("trunk '{}' is another now: other maps cross than in the records", finding.trunk));
+        }
         let trace = trace(&trunk, &request, &system, finding.tap_bits, IMAGES).map_err(|e| e.to_string())?;
-        Ok(Detail { placed, taps, trace })
+        Ok(Detail { placed, taps, trace, note })
     }
 
     fn trunk(&mut self, finding: &Finding) -> Result<Trunk, String> {
-        if let Some((sha256, trunk)) = &self.last
-            && *sha256 == finding.trunk_sha256
+        let asked = (finding.trunk.clone(), finding.trunk_input, finding.trunk_seed);
+        if let Some((known, trunk)) = &self.last
+            && *known == asked
         {
             return Ok(trunk.clone());
         }
         let trunk = Trunk::open(&finding.trunk, finding.wanted()).map_err(|e| e.to_string())?;
-        if trunk_sha256(&trunk) != finding.trunk_sha256 {
-            return Err(format!("trunk '{}' is another now, or was opened with other options", finding.trunk));
-        }
-        self.last = Some((finding.trunk_sha256.clone(), trunk.clone()));
+        self.last = Some((asked, trunk.clone()));
         Ok(trunk)
     }
 }
 
-/// A system of a sweep may have been put together: its name is its parts'.
-fn system(finding: &Finding) -> Result<System, String> {
+/// A system of a sweep may have been put together: its name is its parts'. Also whether it is another than it was.
+fn system(finding: &Finding) -> Result<(System, Option<String>), String> {
     let name = &finding.system;
     let parts: Vec<&str> = name.split('+').map(str::trim).collect();
     let system = match parts[..] {
@@ -79,8 +87,7 @@ fn system(finding: &Finding) -> Result<System, String> {
         _ => library::load_system(name),
     };
     let system = system.map_err(|e| e.to_string())?;
-    if finding.system_sha256.as_ref().is_some_and(|sha256| system_sha256(&system) != *sha256) {
-        return Err(format!("the figures of system '{name}' have changed since"));
-    }
-    Ok(system)
+    let changed = finding.system_sha256.as_ref().is_some_and(|sha256| system_sha256(&system) != *sha256);
+    let note = changed.then(|| format!("the model of system '{name}' is not the one that the records were made with"));
+    Ok((system, note))
 }

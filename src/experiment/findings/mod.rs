@@ -36,8 +36,6 @@ pub enum FindingsError {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     pub trunk: String,
-    /// Of the trunk as it was opened; a report draws no other.
-    pub trunk_sha256: String,
     /// How a zoo network was asked for.
     pub trunk_input: Option<usize>,
     pub trunk_seed: u64,

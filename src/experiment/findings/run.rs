@@ -5,7 +5,7 @@
 
 use super::detail::request;
 use super::{Finding, FindingsError};
-use crate::experiment::sweep::{Costs, system_sha256, trunk_sha256};
+use crate::experiment::sweep::{Costs, system_sha256};
 use crate::experiment::train::adapter_file::{AdapterConfig, CONFIG};
 use crate::experiment::train::file::{self, FileError, shown};
 use crate::experiment::train::metrics::JSON_LINES;
@@ -75,14 +75,8 @@ pub fn read(folder: &Path) -> Result<(Vec<Finding>, String), FindingsError> {
 
 /// Adds findings; those that differ from another in their seed only are that one's.
 pub fn add(all: &mut Vec<Finding>, runs: Vec<Finding>) {
-    let costs_alone = |f: &Finding| Finding {
-        accuracies: vec![],
-        train_wall_s: vec![],
-        failed: 0,
-        trunk_sha256: String::new(),
-        trunk_seed: 0,
-        ..f.clone()
-    };
+    let costs_alone =
+        |f: &Finding| Finding { accuracies: vec![], train_wall_s: vec![], failed: 0, trunk_seed: 0, ..f.clone() };
     for run in runs {
         match all.iter_mut().find(|known| costs_alone(known) == costs_alone(&run)) {
             Some(known) => {
@@ -95,10 +89,8 @@ pub fn add(all: &mut Vec<Finding>, runs: Vec<Finding>) {
 }
 
 fn finding(flags: &Flags, folder: &Path, data: &str) -> Result<Finding, FindingsError> {
-    let accuracy = last_accuracy(&folder.join(JSON_LINES))?;
     let mut finding = Finding {
         trunk: flags.text("trunk")?.into(),
-        trunk_sha256: String::new(),
         trunk_input: flags.parsed("input")?,
         trunk_seed: flags.parsed("seed")?.unwrap_or(0),
         scheme: flags.text("scheme")?.into(),
@@ -112,11 +104,16 @@ fn finding(flags: &Flags, folder: &Path, data: &str) -> Result<Finding, Findings
         system_sha256: None,
         counted: None,
         modelled: None,
-        accuracies: accuracy.into_iter().collect(),
+        accuracies: vec![],
         train_wall_s: vec![],
-        failed: u64::from(accuracy.is_none()),
-        error: accuracy.is_none().then(|| "it was not measured on validation images".into()),
+        failed: 0,
+        error: None,
     };
+    // What is said first is wrong first: the flags, then what was measured.
+    let accuracy = last_accuracy(&folder.join(JSON_LINES))?;
+    finding.accuracies.extend(accuracy);
+    finding.failed = u64::from(accuracy.is_none());
+    finding.error = accuracy.is_none().then(|| "it was not measured on validation images".into());
     if let Err(why) = count(&mut finding, folder)? {
         finding.error = Some(why);
     }
@@ -144,7 +141,6 @@ fn count(finding: &mut Finding, folder: &Path) -> Result<Result<(), String>, Fin
     let config: AdapterConfig = file::from_json(&file::read(&path, MAX_SMALL_BYTES)?, &path)?;
     let mut counted = || -> Result<(), String> {
         let trunk = Trunk::open(&finding.trunk, finding.wanted()).map_err(|e| e.to_string())?;
-        finding.trunk_sha256 = trunk_sha256(&trunk);
         let trunk = trunk.with_fresh_head(config.classes.len(), finding.trunk_seed).map_err(|e| e.to_string())?;
         let system = library::load_system(&finding.system).map_err(|e| e.to_string())?;
         let placed = scheme::place(&trunk.graph, &request(finding)?).map_err(|e| e.to_string())?;

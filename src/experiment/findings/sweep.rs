@@ -63,10 +63,9 @@ impl Points {
 
 fn finding(group: Group, train_wall_s: Vec<f64>, error: Option<String>) -> Finding {
     let Record { point, counted, modelled, .. } = group.first;
-    let Point { trunk, trunk_sha256, scheme, sites, batch_norm, tap_bits, grad, data, training, .. } = point;
+    let Point { trunk, scheme, sites, batch_norm, tap_bits, grad, data, training, .. } = point;
     Finding {
         trunk,
-        trunk_sha256,
         trunk_input: None,
         trunk_seed: 0,
         scheme,

@@ -27,7 +27,7 @@ mod trained;
 
 pub use cost::Costs;
 pub use error::SweepError;
-pub use identity::{system_sha256, trunk_sha256};
+pub use identity::system_sha256;
 pub use lines::records;
 pub use merge::{Merged, merge};
 pub use plan::Plan;

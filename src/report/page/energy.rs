@@ -1,7 +1,6 @@
 //! Modelled energy by hardware domain: a row for each of some findings, on a logarithmic line, because
 //! idling devices and switching gates are decades apart.
 
-use super::scatter::name;
 use super::svg::{self, Axis, Figure, escaped, px, si, text};
 use crate::experiment::findings::Finding;
 use crate::experiment::sweep::record::Modelled;
@@ -48,7 +47,7 @@ pub fn figure(findings: &[&Finding]) -> Option<Figure> {
     for (row, (finding, modelled)) in priced.iter().enumerate() {
         let y = TOP + ROW * (row as f64 + 0.5);
         svg::line(&mut svg, (LEFT, y), (WIDTH - 30.0, y), "rule");
-        text(&mut svg, LEFT - 12.0, y + 4.0, "end small", &shortened(&name(finding)));
+        text(&mut svg, LEFT - 12.0, y + 4.0, "end", &shortened(finding));
         for (i, (domain, of)) in DOMAINS.iter().enumerate() {
             let pj = of(modelled);
             if pj > 0.0 {
@@ -60,10 +59,11 @@ pub fn figure(findings: &[&Finding]) -> Option<Figure> {
     Some(Figure { name: "energy-by-domain".into(), caption: caption.into(), svg })
 }
 
-/// What fits beside the line.
-fn shortened(text: &str) -> String {
-    const FITS: usize = 70;
-    if text.chars().count() <= FITS { text.into() } else { text.chars().take(FITS - 1).chain(['…']).collect() }
+/// What fits beside the line: they have one trunk, data and system, which the page says.
+fn shortened(finding: &Finding) -> String {
+    const FITS: usize = 58;
+    let text = finding.sites.as_ref().map_or(finding.scheme.clone(), |sites| format!("{}, {sites}", finding.scheme));
+    if text.chars().count() <= FITS { text } else { text.chars().take(FITS - 1).chain(['…']).collect() }
 }
 
 /// A domain has a shape besides its colour: every other is a square.

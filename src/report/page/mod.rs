@@ -30,6 +30,7 @@ struct Drawn {
     row: usize,
     title: String,
     figures: Result<[Figure; 2], String>,
+    note: Option<String>,
 }
 
 /// A report with its figures.
@@ -113,13 +114,22 @@ impl<'a> Page<'a> {
         if let Some(energy) = &self.energy {
             html += &html::figure(energy);
         }
-        for (i, drawn) in self.drawn.iter().enumerate() {
-            let open = if i == 0 { " open" } else { "" };
+        // The first through which something comes back shows what the others may have.
+        let returns = |d: &&Drawn| {
+            let counted = self.findings.all[d.row - 1].counted.as_ref();
+            d.figures.is_ok() && counted.is_some_and(|c| c.forward.tap_in_bytes > 0)
+        };
+        let shown = self.drawn.iter().find(returns).or(self.drawn.first()).map(|d| d.row);
+        for drawn in &self.drawn {
+            let open = if shown == Some(drawn.row) { " open" } else { "" };
             let title = svg::escaped(&drawn.title);
             let _ = write!(html, "<details{open} id=\"detail{}\"><summary>{title}</summary>", drawn.row);
             match &drawn.figures {
                 Ok(figures) => figures.iter().for_each(|f| html += &html::figure(f)),
                 Err(why) => html += &format!("<p>Not drawn: {}.</p>", svg::escaped(why)),
+            }
+            if let Some(note) = &drawn.note {
+                html += &format!("<p class=\"notes\">Note: {}.</p>", svg::escaped(note));
             }
             html += "</details>\n";
         }
@@ -150,10 +160,12 @@ fn choice(all: &[Finding]) -> Vec<usize> {
 
 fn draw(opener: &mut Opener, row: usize, finding: &Finding) -> Drawn {
     let title = format!("{row}: {} on {}", scatter::name(finding), finding.system);
+    let mut note = None;
     let figures = opener.open(finding).and_then(|detail| {
+        note.clone_from(&detail.note);
         let network = network::figure(&detail, &format!("network-{row}"), &title);
         let network = network.ok_or_else(|| "its network has no order".to_string())?;
         Ok([network, timeline::figure(&detail, &format!("timeline-{row}"), &title)])
     });
-    Drawn { row, title, figures }
+    Drawn { row, title, figures, note }
 }

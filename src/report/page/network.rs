@@ -9,7 +9,7 @@ use crate::units::{Direction, HardwareDomain, Phase};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-const LEFT: f64 = 96.0;
+const LEFT: f64 = 112.0;
 const WIDTH: f64 = 1100.0;
 const HEIGHT: f64 = 300.0;
 /// Top and height of the adapter device's lane and of the trunk's.

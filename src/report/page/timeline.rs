@@ -5,7 +5,7 @@ use crate::experiment::findings::detail::Detail;
 use crate::experiment::trace::Event;
 use crate::plan::schedule::Place;
 
-const LEFT: f64 = 96.0;
+const LEFT: f64 = 112.0;
 const WIDTH: f64 = 1100.0;
 const LANE: f64 = 34.0;
 const TOP: f64 = 10.0;
@@ -49,6 +49,11 @@ pub fn figure(detail: &Detail, name: &str, title: &str) -> Figure {
         let title = format!("{}, image {}: {took}{bytes}", event.name, event.image + 1);
         // Images of a lane stand in rows of their own: layers of a pipelined trunk overlap.
         let y = TOP + LANE * lane(event) as f64 + 4.0 + 13.0 * (event.image % 2) as f64;
+        // What is under way and takes the lane no longer: a result on its way, a device that answers.
+        if event.done_ps > event.end_ps {
+            let from = x(event.end_ps);
+            bar(&mut svg, (from, y + 4.5), (x(event.done_ps) - from, 3.0), &class.replace("fill", "half"), &title);
+        }
         bar(&mut svg, (start, y), ((x(event.end_ps) - start).max(LEAST), 12.0), class, &title);
     }
     let (first, second) = (LEFT, LEFT + 90.0);
@@ -56,6 +61,7 @@ pub fn figure(detail: &Detail, name: &str, title: &str) -> Figure {
         bar(&mut svg, (at, bottom + 25.0), (12.0, 12.0), class, "");
         text(&mut svg, at + 18.0, bottom + 35.0, "soft", label);
     }
+    text(&mut svg, LEFT + 190.0, bottom + 35.0, "soft", "thin: under way, the lane is free for others");
     svg += "</svg>";
     Figure { name: name.into(), caption, svg }
 }
