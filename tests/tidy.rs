@@ -40,7 +40,10 @@ fn module_of(path: &Path) -> String {
 /// The modules in the order in which `lib.rs` declares them.
 fn order() -> BTreeMap<String, usize> {
     let lib = fs::read_to_string(src().join("lib.rs")).unwrap();
-    let names = lib.lines().filter_map(|l| l.strip_prefix("pub mod ")).map(|l| l.trim_end_matches(';').to_string());
+    let names = lib
+        .lines()
+        .filter_map(|l| l.strip_prefix("pub mod ").or(l.strip_prefix("mod ")))
+        .map(|l| l.trim_end_matches(';').to_string());
     names.enumerate().map(|(i, n)| (n, i)).collect()
 }
 

@@ -132,7 +132,8 @@ fn every_scheme_learns() {
     ] {
         let lab = lab("resnet8:width=0.5", scheme, Some(norm));
         let (losses, _) = lab.train(settings(12, GradFormat::F32), 12, rate);
-        let (first, last) = (losses[0], losses[losses.len() - 1]);
+        // Of three steps: what dropout leaves out differs from step to step.
+        let (first, last) = (losses[0], losses[losses.len() - 3..].iter().sum::<f64>() / 3.0);
         assert!(last < 0.985 * first, "{scheme}, {norm:?}: {losses:?}");
     }
 }

@@ -111,7 +111,7 @@ fn report(trunk: Trunk, scheme: &str) -> RunReport {
 
 #[test]
 fn a_run_on_the_file_is_a_run_on_the_model() {
-    for scheme in SCHEMES {
+    for scheme in SCHEMES.iter().filter(|scheme| scheme.counted_only.is_none()) {
         let trunk = zoo("resnet26:width=0.125,input=16");
         let back = through_a_file(&trunk);
         // Codes, ledger, taps, prices and notes: the whole report.
@@ -224,7 +224,7 @@ fn fields_that_say_something_else_are_refused_by_name() {
         (|p| p.document["graph"]["maps"][0]["shape"]["h"] = (1u64 << 40).into(), &["map 'input'", "elements"]),
         (|p| p.document["graph"]["maps"][0]["shape"]["h"] = 0.into(), &["map 'input'", "elements"]),
         (|p| p.document["graph"]["maps"][0]["quant"]["scale"] = (-1).into(), &["map 'input'", "scale"]),
-        (|p| p.document["graph"]["maps"][0]["quant"]["scale"] = json!(1e300), &["map 'input'", "scale"]),
+        (|p| p.document["graph"]["maps"][0]["quant"]["scale"] = json!(1e300), &["document", "out of range"]),
         (|p| p.document["graph"]["maps"][0]["quant"]["zero_point"] = 128.into(), &["map 'input'", "128"]),
         (|p| p.document["graph"]["maps"][0]["quant"] = json!(null), &["graph", "input", "calibrate"]),
         (|p| p.document["graph"]["nodes"][0]["params"] = json!([]), &["node 'stem'", "no weight"]),

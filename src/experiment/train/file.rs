@@ -81,6 +81,8 @@ pub use crate::model::sha256_hex as sha256;
 /// A text out of a file, made safe to print: escaped, and cut where nobody would read on.
 pub fn shown(text: &str) -> String {
     const SHOWN_CHARS: usize = 200;
-    let shown: String = text.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
+    // What would disturb a terminal; quotes do not.
+    let escaped = |c: char| if "'\"".contains(c) { String::from(c) } else { c.escape_debug().to_string() };
+    let shown: String = text.chars().take(SHOWN_CHARS).map(escaped).collect();
     if text.chars().nth(SHOWN_CHARS).is_some() { format!("{shown}…") } else { shown }
 }
