@@ -6,7 +6,7 @@
 
 pub mod units;
 
-mod wide;
+pub mod wide;
 
 pub mod door;
 

@@ -8,7 +8,7 @@
 
 /// Registers that loops are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Width {
+pub enum Width {
     /// What every processor of the architecture has.
     Plain,
     Avx2,
@@ -17,7 +17,7 @@ pub(crate) enum Width {
 
 /// The widest that this processor has.
 #[inline]
-pub(crate) fn width() -> Width {
+pub fn width() -> Width {
     let width = detected();
     #[cfg(test)]
     let width = width.min(tests::bound());

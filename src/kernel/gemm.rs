@@ -102,8 +102,12 @@ impl Panels {
             start.as_flattened_mut()[..width].copy_from_slice(&bias[..width]);
         }
         let mut store = |row: usize, sums: &[[f32; COLUMNS]; P]| {
-            let at = row * out.stride + out.first;
-            out.data[at..at + width].copy_from_slice(&sums.as_flattened()[..width]);
+            let to = &mut out.data[row * out.stride + out.first..][..width];
+            // Whole panels are stored by registers; a length that is not known is a call.
+            match to.as_chunks_mut::<COLUMNS>() {
+                (to, []) if to.len() == P => to.iter_mut().zip(sums).for_each(|(to, sums)| *to = *sums),
+                _ => to.copy_from_slice(&sums.as_flattened()[..width]),
+            }
         };
         let whole = count - count % R;
         for row in (0..whole).step_by(R) {

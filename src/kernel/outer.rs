@@ -63,8 +63,12 @@ fn sum_in<const R: usize>(
         let width = COLUMNS.min(g.count - from);
         gather(g, from, width, panel);
         let mut store = |row: usize, sums: &[f32; COLUMNS]| {
-            let at = row * g.stride + g.first + from;
-            out[at..at + width].copy_from_slice(&sums[..width]);
+            let to = &mut out[row * g.stride + g.first + from..][..width];
+            // A whole panel is stored by registers; a length that is not known is a call.
+            match to.as_mut_array::<COLUMNS>() {
+                Some(to) => *to = *sums,
+                None => to.copy_from_slice(&sums[..width]),
+            }
         };
         let at = |row: usize| Columns { first: x.first + row, count: R, ..x };
         let whole = x.count - x.count % R;
@@ -80,11 +84,16 @@ fn sum_in<const R: usize>(
 /// Columns `from..from + width` of `g`, one row after the other, padded with zeros to a panel.
 #[inline(always)]
 fn gather(g: Columns, from: usize, width: usize, panel: &mut Vec<f32>) {
-    panel.clear();
-    for row in g.data.chunks_exact(g.stride) {
-        let at = g.first + from;
-        panel.extend_from_slice(&row[at..at + width]);
-        panel.resize(panel.len().next_multiple_of(COLUMNS), 0.0);
+    if width < COLUMNS {
+        panel.clear();
+    }
+    panel.resize(g.data.len() / g.stride * COLUMNS, 0.0);
+    for (to, row) in panel.as_chunks_mut::<COLUMNS>().0.iter_mut().zip(g.data.chunks_exact(g.stride)) {
+        let row = &row[g.first + from..][..width];
+        match row.as_array::<COLUMNS>() {
+            Some(row) => *to = *row,
+            None => to[..width].copy_from_slice(row),
+        }
     }
 }
 

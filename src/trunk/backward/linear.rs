@@ -75,27 +75,31 @@ impl Number for i16 {
 
 wide! {
     fn select_values(error: &[f32], bits: &[u8], to: &mut [f32]) {
-        select(error, bits, to);
+        // Without a choice of its own for each element, so that the loop vectorises.
+        let passed = |value: f32, bit: u16| f32::from_bits(value.to_bits() & u32::from(bit).wrapping_neg());
+        select(error, bits, to, passed);
     }
 }
 
 wide! {
     fn select_mantissas(error: &[i16], bits: &[u8], to: &mut [i16]) {
-        select(error, bits, to);
+        select(error, bits, to, |mantissa, bit| mantissa & bit.wrapping_neg() as i16);
     }
 }
 
-/// Sixteen at a time, whose bits a register compares at once.
+/// Sixteen at a time, whose bits a register compares at once; `passed` is an element where its bit is 1, else 0.
 #[inline(always)]
-fn select<N: Copy + Default>(error: &[N], bits: &[u8], to: &mut [N]) {
+fn select<N: Copy>(error: &[N], bits: &[u8], to: &mut [N], passed: impl Fn(N, u16) -> N) {
     let ((many, rest), (to, to_rest)) = (error.as_chunks::<16>(), to.as_chunks_mut::<16>());
     let (pairs, last) = bits.split_at(2 * many.len());
     for ((to, error), pair) in to.iter_mut().zip(many).zip(pairs.as_chunks::<2>().0) {
         let word = u16::from_le_bytes(*pair);
-        *to = std::array::from_fn(|i| if word & 1 << i != 0 { error[i] } else { N::default() });
+        for i in 0..16 {
+            to[i] = passed(error[i], word >> i & 1);
+        }
     }
     for (i, (to, &error)) in to_rest.iter_mut().zip(rest).enumerate() {
-        *to = if last[i / 8] >> (i % 8) & 1 == 1 { error } else { N::default() };
+        *to = passed(error, u16::from(last[i / 8] >> (i % 8) & 1));
     }
 }
 

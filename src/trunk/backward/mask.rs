@@ -2,7 +2,7 @@
 //!
 //! A code strictly between the bounds passes and one at an activation's bound does not. Only a code at
 //! an end of its own range tells too little, and only if the step saturated at all: then that element's
-//! value is computed again.
+//! value is computed again, or its kernel has told whether it was cut.
 
 use super::operands::{Scratch, operands};
 use super::packed::Packed;
@@ -52,9 +52,14 @@ pub(super) fn mask(
     images.into_par_iter().for_each_init(Scratch::default, |scratch, (n, bits)| {
         may_pass(clamp, output.image(n), bits);
         if counts.saturations > 0 {
-            for (i, &q) in output.image(n).iter().enumerate() {
-                if clamp.passes_code(q).is_none() && !before.passes(n, i, clamp, scratch) {
-                    bits[i / 8] &= !(1 << (i % 8));
+            for (i, codes) in output.image(n).chunks(64).enumerate() {
+                if !reaches_end(clamp, codes) {
+                    continue;
+                }
+                for (i, &q) in (i * 64..).zip(codes) {
+                    if clamp.passes_code(q).is_none() && !before.passes(n, i, clamp, scratch) {
+                        bits[i / 8] &= !(1 << (i % 8));
+                    }
                 }
             }
         }
@@ -70,6 +75,15 @@ pub(super) fn told(clamp: Clamp, output: Map<'_>, cut: &[u8]) -> Packed {
     let images: Vec<(usize, &mut [u8])> = images.enumerate().collect();
     images.into_par_iter().for_each(|(n, bits)| uncut(clamp, output.image(n), &cut[n * elements..][..elements], bits));
     mask
+}
+
+/// Whether a code stands at an end of its own range, behind which it may have been.
+fn reaches_end(clamp: Clamp, codes: &[i8]) -> bool {
+    let (low, high) = clamp.open();
+    // What lies beyond a bound of an activation is known.
+    let lowest = if low < clamp.lo() { clamp.lo() } else { i32::from(i8::MIN) - 1 } as i16;
+    let highest = if high > clamp.hi() { clamp.hi() } else { i32::from(i8::MAX) + 1 } as i16;
+    codes.iter().fold(false, |reached, &q| reached | (i16::from(q) <= lowest) | (i16::from(q) >= highest))
 }
 
 /// One bit for every code that may let an error pass.
