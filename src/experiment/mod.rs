@@ -5,11 +5,13 @@
 pub mod account;
 pub mod adapters;
 pub mod calibrate;
+pub mod compress;
 pub mod decathlon;
 pub mod eval;
 pub mod events;
 pub mod input;
 pub mod loading;
+pub mod merge;
 pub mod pretrain;
 pub mod quant_sweep;
 pub mod run;
