@@ -62,7 +62,7 @@ impl Report {
 /// A row for each adapter and one for all.
 pub fn sections(report: &Report) -> Vec<Section> {
     let columns =
-        ["adapter", "parameters", "after", "error", "connections", "after", "accuracy", "after", "written to"];
+        ["adapter", "parameters", "after", "error", "elements crossing", "after", "accuracy", "after", "written to"];
     let mut section = Section::new(&format!("1x1 adapters at rank {}", report.rank), &columns);
     let percent = |accuracy: Option<f64>| accuracy.map_or("-".into(), |v| format!("{:.2} %", 100.0 * v));
     for task in &report.tasks {
@@ -71,8 +71,8 @@ pub fn sections(report: &Report) -> Vec<Section> {
             grouped(task.size.before),
             grouped(task.size.after),
             format!("{:.2} %", 100.0 * task.size.relative_error),
-            grouped(task.before.connections),
-            grouped(task.after.connections),
+            grouped(task.before.connections_unfiltered),
+            grouped(task.after.connections_unfiltered),
             percent(task.before.accuracy),
             percent(task.after.accuracy),
             task.out.display().to_string(),
