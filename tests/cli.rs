@@ -616,6 +616,132 @@ fn a_training_leaves_an_adapter_that_evaluates_as_it_was_measured() {
     trunkline(&["train", "--resume", &scratch.path("nothing")]).refused(1, &["nothing", "args.json"]);
 }
 
+/// Trains an adapter on a small trunk, into the folder `out`.
+fn trained(trunk: &str, scheme: &str, data: &str, out: &str) {
+    let common = ["train", "--trunk", trunk, "--scheme", scheme, "--data", data, "--batch-norm", "registers"];
+    let more = ["--epochs", "2", "--batch", "8", "--lr", "0.05", "--device", "cpu", "--quiet", "--out", out];
+    let ran = trunkline(&[&common[..], &more[..]].concat());
+    assert_eq!((ran.code, ran.stderr), (0, String::new()), "{}", ran.args);
+}
+
+const SMALL: &str = "resnet8:width=0.25,input=16";
+
+#[test]
+fn an_adapter_is_merged_into_a_new_trunk() {
+    let scratch = Scratch::new();
+    let (run, out) = (scratch.path("run"), scratch.path("merged.safetensors"));
+    trained(SMALL, "parallel:dropout=0.2", "synth:shapes:count=20", &run);
+    let data = "synth:shapes:count=20,seed=5";
+    let merge = ["merge", &run, "--trunk", SMALL, "--out", &out, "--data", data, "--device", "cpu"];
+    let report = trunkline(&[&merge[..], &["--format", "json"]].concat()).json();
+    let eval = ["eval", "--trunk", SMALL, "--adapter", &run, "--data", data, "--device", "cpu", "--format", "json"];
+    let evaluated = trunkline(&eval).json();
+    let difference = &report["difference"];
+    assert_eq!(report["frozen_sha256"], evaluated["trunk_sha256"], "the frozen trunk is as it was");
+    assert_eq!(difference["adapter_top1"], evaluated["accuracy"]);
+    let of = |key: &str| difference[key].as_f64().unwrap();
+    assert!(of("logit_mean_abs") > 0.0, "new codes round otherwise: {report}");
+    assert!(of("logit_mean_abs") < 0.1 * of("logit_largest"), "and not far off: {report}");
+    let codes = |key: &str| report[key].as_u64().unwrap();
+    assert!(codes("changed_codes") > 0 && codes("changed_codes") <= codes("codes"), "{report}");
+    // The file is a trunk like any other, with the classifier of the task.
+    let inspected = trunkline(&["inspect", &out, "--format", "json"]).json();
+    assert_eq!(inspected["trunk_sha256"], report["merged_sha256"]);
+    trunkline(&merge).refused(1, &["is there already", "--force"]);
+    let table = trunkline(&[&merge[..], &["--force"]].concat()).done();
+    assert!(table.contains("weight codes") && table.contains("before and after"), "{table}");
+}
+
+#[test]
+fn what_cannot_be_merged_is_refused() {
+    let scratch = Scratch::new();
+    let (run, out) = (scratch.path("run"), scratch.path("merged.safetensors"));
+    trained(SMALL, "adaptive-attention", "synth:shapes:count=8", &run);
+    let merge = |adapter: &str, trunk: &str, out: &str| {
+        trunkline(&["merge", adapter, "--trunk", trunk, "--out", out, "--data", "synth:shapes:count=4"])
+    };
+    merge(&run, SMALL, &out).refused(1, &["adaptive-attention", "cannot be folded", "node '"]);
+    merge(&run, "resnet8:width=0.5,input=16", &out).refused(1, &["SHA-256"]);
+    merge(&run, "resnet999", &out).refused(2, &["resnet999"]);
+    merge(&run, SMALL, &scratch.path("merged.bin")).refused(2, &["merged.bin", ".safetensors"]);
+    merge(&scratch.path("nothing"), SMALL, &out).refused(1, &["nothing", "adapter_config.json"]);
+    assert!(!Path::new(&out).exists(), "nothing is written that is not whole");
+}
+
+#[test]
+fn adapters_are_compressed_alone_and_together() {
+    let scratch = Scratch::new();
+    let [a, b, alone, joint, on] = ["a", "b", "alone", "joint", "on"].map(|name| scratch.path(name));
+    // Of a float network each data set would fix other scales: adapters share a trunk that has them.
+    let trunk = scratch.path("trunk.safetensors");
+    trunkline(&["import", "resnet8:width=0.25", "--input", "16", "--out", &trunk]).done();
+    let data = ["synth:shapes:count=16", "synth:hues:count=16"];
+    trained(&trunk, "parallel", data[0], &a);
+    trained(&trunk, "parallel", data[1], &b);
+    let both = data.join(";");
+    let compress = |args: &[&str]| {
+        let fixed = ["compress", "--trunk", &trunk, "--device", "cpu", "--format", "json"];
+        trunkline(&[&fixed[..], args].concat())
+    };
+    let accuracy = |adapter: &str, data: &str| {
+        let eval = ["eval", "--trunk", &trunk, "--adapter", adapter, "--data", data, "--device", "cpu"];
+        trunkline(&[&eval[..], &["--format", "json"]].concat()).json()["accuracy"].clone()
+    };
+    let report = compress(&[&a, "--rank", "c/2", "--data", data[0], "--out", &alone]).json();
+    let task = &report["tasks"][0];
+    assert_eq!(task["before"]["accuracy"], accuracy(&a, data[0]));
+    assert_eq!(task["after"]["accuracy"], accuracy(&alone, data[0]), "an adapter like any other");
+    let crossing = |when: &str| task[when]["connections_unfiltered"].clone();
+    assert_eq!(crossing("before"), crossing("after"), "both factors are on one side");
+    let error = task["size"]["relative_error"].as_f64().unwrap();
+    assert!(error > 0.01 && error < 0.9, "{report}");
+    let report = compress(&[&a, &b, "--rank", "c/2", "--joint", "--data", &both, "--out", &joint]).json();
+    let total = |key: &str| report["total"][key].as_u64().unwrap();
+    assert!(total("parameters_after") < total("parameters_before"), "{report}");
+    assert_eq!(total("bytes_after"), 4 * total("parameters_after"));
+    // γ trains on, β stays what the two share.
+    let path = format!("{joint}/a");
+    let common = ["train", "--trunk", &trunk, "--adapter", &path, "--data", data[0], "--epochs", "1", "--batch", "8"];
+    let more = ["--lr", "0.05", "--device", "cpu", "--quiet", "--out", &on];
+    let ran = trunkline(&[&common[..], &more[..]].concat());
+    assert_eq!((ran.code, ran.stderr), (0, String::new()));
+    let arrays = |folder: &str| {
+        let bytes = fs::read(format!("{folder}/adapter_model.safetensors")).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let own = file.iter().map(|(name, view)| (name.to_string(), view.data().to_vec()));
+        own.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let (one, other, after) = (arrays(&path), arrays(&format!("{joint}/b")), arrays(&format!("{on}/checkpoints/last")));
+    let factors: Vec<&String> = one.keys().filter(|name| name.starts_with("low-rank.")).collect();
+    assert!(!factors.is_empty());
+    for name in factors {
+        let is_beta = name.ends_with(".beta.weight");
+        assert_eq!(one[name] == other[name], is_beta, "{name}: β is shared, γ is not");
+        assert_eq!(one[name] == after[name], is_beta, "{name}: β is frozen, γ trains");
+    }
+    accuracy(&on, data[0]);
+    let resumed = trunkline(&["train", "--resume", &on, "--quiet"]);
+    assert_eq!((resumed.code, resumed.stderr), (0, String::new()));
+    // What makes no sense is said in a line.
+    let out = scratch.path("refused");
+    compress(&[&a, "--rank", "0", "--out", &out]).refused(2, &["--rank", "c/N"]);
+    compress(&[&a, "--rank", "4000", "--out", &out]).refused(2, &["--rank 4000", "channels"]);
+    compress(&[&a, "--rank", "c/2", "--joint", "--out", &out]).refused(2, &["--joint", "two"]);
+    compress(&[&a, "--rank", "c/2", "--out", &alone]).refused(1, &["alone", "is there already"]);
+    compress(&[&out, "--rank", "c/2", "--out", &out]).refused(1, &["adapter_config.json"]);
+    compress(&[&a, "--rank", "c/2", "--data", &both, "--out", &out]).refused(2, &["--data", "2 data sets"]);
+    let mut other = fs::read_to_string(format!("{alone}/adapter_config.json")).unwrap();
+    let sha =
+        serde_json::from_str::<Value>(&other).unwrap()["base_model"]["trunk_sha256"].as_str().unwrap().to_string();
+    other = other.replace(&sha, &"0".repeat(64));
+    fs::write(format!("{alone}/adapter_config.json"), other).unwrap();
+    compress(&[&a, &alone, "--rank", "c/2", "--out", &out]).refused(1, &["different trunks", &sha]);
+    trunkline(&["train", "--adapter", &a, "--scheme", "parallel"]).refused(2, &["--adapter"]);
+    trunkline(&["train", "--trunk", &trunk, "--adapter", &a, "--data", "synth:shapes", "--seed", "3"])
+        .refused(2, &["--seed 3", "--seed 0"]);
+    assert!(!Path::new(&out).exists(), "nothing is written that is refused");
+}
+
 #[test]
 fn several_tasks_share_a_trunk() {
     let scratch = Scratch::new();

@@ -44,7 +44,8 @@ fn task<'a>(spec: &str, batch_norm: BatchNormMode, system: &'a System) -> Task<'
     let request = Request { scheme: SchemeSpec("parallel".into()), sites: None, batch_norm: Some(batch_norm), seed: 1 };
     let trunk = trunk().with_fresh_head(data.classes.len(), 1).unwrap();
     let data = Subset::from(data);
-    let job = TrainJob { trunk, request, validation: Some(data.clone()), data, system, command: String::new() };
+    let job =
+        TrainJob { trunk, request, start: None, validation: Some(data.clone()), data, system, command: String::new() };
     Task { name: spec.replace([':', '='], "-"), job }
 }
 

@@ -9,6 +9,8 @@ use crate::op::{Activation, BatchNorm, Conv2d, Dropout, Op};
 use crate::quant::{CodeType, QuantParams};
 use crate::seed;
 use crate::units::HardwareDomain;
+use std::fmt;
+use std::str::FromStr;
 
 pub mod adaptive_attention;
 pub mod additive;
@@ -90,6 +92,30 @@ pub enum Filters {
     Fixed(usize),
     /// max(1, C / divisor).
     ChannelsOver(usize),
+}
+
+impl fmt::Display for Filters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Filters::Fixed(m) => write!(f, "{m}"),
+            Filters::ChannelsOver(divisor) => write!(f, "c/{divisor}"),
+        }
+    }
+}
+
+impl FromStr for Filters {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        const MOST: usize = 4096;
+        let (number, wrap): (&str, fn(usize) -> Filters) = match text.strip_prefix("c/") {
+            Some(divisor) => (divisor, Filters::ChannelsOver),
+            None => (text, Filters::Fixed),
+        };
+        match number.parse::<usize>() {
+            Ok(n) if (1..=MOST).contains(&n) => Ok(wrap(n)),
+            _ => Err(format!("should be 1..={MOST}, or c/N for the channel count over N")),
+        }
+    }
 }
 
 impl Filters {

@@ -5,9 +5,8 @@ use super::output::{self, Output};
 use super::values;
 use crate::data::augment::Augmentation;
 use crate::data::{self, OpenOptions};
-use crate::experiment::eval::{EvalJob, EvalSettings, eval};
+use crate::experiment::eval::{EvalJob, EvalSettings, eval, trunk_of};
 use crate::experiment::train::adapter_file::Adapter;
-use crate::experiment::trunk::{Trunk, Wanted};
 use crate::hw::library;
 use crate::quant::Profile;
 use crate::report;
@@ -71,7 +70,7 @@ impl Eval {
         }
         let system = library::load_system(&self.system)?;
         let adapter = Adapter::open(&self.adapter)?;
-        let trunk = self.trunk(&adapter)?;
+        let trunk = trunk_of(&self.trunk, self.profile.clone(), &adapter.config)?;
         let shape = trunk.graph.shape(trunk.graph.input);
         let options = OpenOptions { limit: self.batch, seed: self.seed, size: Some([shape.h, shape.w]) };
         let mut data = data::subset(&self.data, &options)?;
@@ -100,21 +99,5 @@ impl Eval {
         section.note(format!("adapter {}, trunk sha256 {}", report.adapter, report.trunk_sha256));
         report::loading::broken(&report.broken).into_iter().for_each(|line| section.note(line));
         self.output.write(&[section], &json, std::slice::from_ref(&json))
-    }
-
-    /// The trunk as it was when the adapter was trained: a float one gets the scales that it had.
-    fn trunk(&self, adapter: &Adapter) -> Result<Trunk, Failure> {
-        let config = &adapter.config;
-        let input = config.input.size[0];
-        let is_zoo = crate::model::zoo::find(self.trunk.split(':').next().unwrap_or_default()).is_some();
-        let seed = config.training.seed;
-        let bare = Trunk::open(&self.trunk, Wanted { input: is_zoo.then_some(input), classes: None, seed })?;
-        let mut trunk = bare.with_fresh_head(config.classes.len(), seed)?.with_profile(self.profile.clone())?;
-        if let (Some(how), false) = (&config.base_model.calibration, trunk.is_calibrated()) {
-            let refused = |why| Failure::Failed(format!("base_model.calibration.method: {why}"));
-            trunk.calibration = how.method.parse().map_err(refused)?;
-            trunk.calibrate_over(&how.data, how.images, how.seed)?;
-        }
-        Ok(trunk)
     }
 }

@@ -4,7 +4,9 @@ use crate::data::DataError;
 use crate::device::DeviceError;
 use crate::experiment::account::AccountError;
 use crate::experiment::calibrate::CalibrateDeviceError;
+use crate::experiment::compress::CompressError;
 use crate::experiment::eval::EvalError;
+use crate::experiment::merge::MergeError;
 use crate::experiment::pretrain::PretrainError;
 use crate::experiment::quant_sweep::SweepError;
 use crate::experiment::run::ExperimentError;
@@ -96,8 +98,22 @@ fn blames_flags(error: &(dyn Error + 'static)) -> bool {
             PretrainError::File(_) | PretrainError::NoCheckpoint { .. } => false,
         };
     }
-    if let Some(EvalError::Experiment(error)) = error.downcast_ref() {
-        return blames_flags(error);
+    if let Some(error) = error.downcast_ref::<EvalError>() {
+        return match error {
+            EvalError::Experiment(e) => blames_flags(e),
+            EvalError::Calibrate(e) => blames_flags(e),
+            _ => false,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<CompressError>() {
+        return matches!(error, CompressError::Rank { .. } | CompressError::Alone);
+    }
+    if let Some(error) = error.downcast_ref::<MergeError>() {
+        return match error {
+            MergeError::Eval(e) => blames_flags(e),
+            MergeError::Calibrate(e) => blames_flags(e),
+            _ => false,
+        };
     }
     if let Some(error) = error.downcast_ref::<AccountError>() {
         return matches!(error, AccountError::Scheme(e) if blames_flags(e));

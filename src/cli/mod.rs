@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 mod account;
 mod calibrate;
+mod compress;
 mod data;
 mod devices;
 mod eval;
@@ -16,6 +17,7 @@ mod hw;
 mod import;
 mod inspect;
 mod learning;
+mod merge;
 mod output;
 mod pretrain;
 mod progress;
@@ -55,6 +57,10 @@ enum Command {
     Pretrain(pretrain::Pretrain),
     /// Measure a trained adapter on data.
     Eval(eval::Eval),
+    /// Replace trained 1x1 adapters by two factors of small rank, each alone or several with one in common.
+    Compress(compress::Compress),
+    /// Fold a trained adapter into the weights of a new trunk.
+    Merge(merge::Merge),
     /// Count without executing; or recompute a paper's printed table.
     Account(account::Account),
     /// What if: accuracy, noise and overflows over widths, rounding and granularity.
@@ -93,6 +99,8 @@ pub fn main() -> ExitCode {
         Command::Train(c) => c.execute(),
         Command::Pretrain(c) => c.execute(),
         Command::Eval(c) => c.execute(),
+        Command::Compress(c) => c.execute(),
+        Command::Merge(c) => c.execute(),
         Command::Account(c) => c.execute(),
         Command::QuantSweep(c) => c.execute(),
         Command::Sweep(c) => c.execute(),

@@ -5,7 +5,10 @@ use super::learning::{Kind, Learning};
 use super::progress::{Told, interruption};
 use super::values;
 use crate::data::{self, OpenOptions, Subset};
+use crate::experiment::adapters::request;
+use crate::experiment::eval::{EvalError, trunk_of};
 use crate::experiment::loading::Loading;
+use crate::experiment::train::adapter_file::Adapter;
 use crate::experiment::train::run_folder::{RunFolder, plain};
 use crate::experiment::train::session::Finished;
 use crate::experiment::train::tasks::{Task, train_tasks};
@@ -64,6 +67,9 @@ struct Flags {
     /// Batch norm per task: frozen (in silicon), registers (loadable), registers+stats (and measured on the trunk) or adapter-device [default: what the scheme's paper does]
     #[arg(long, value_name = "MODE")]
     batch_norm: Option<BatchNormMode>,
+    /// Train on from this adapter, a folder of one or of a run: its scheme, sites, batch norm and tap bits, its values
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["scheme", "sites", "batch_norm", "tap_bits", "tasks", "input", "calibration"])]
+    adapter: Option<PathBuf>,
     /// What to learn: a data set with labels
     #[arg(long, value_name = "SPEC", default_value = "synth:shapes", long_help = values::data_help())]
     data: String,
@@ -171,32 +177,41 @@ impl Train {
             let system = library::load_system(&self.flags.system)?;
             // What fails quickly goes before there is a folder.
             learning_device(&self.flags.device)?;
-            let tasks = self.flags.tasks(&system)?;
-            let name = format!("{}-{}-{}", self.flags.trunk, self.flags.scheme, self.flags.specs().join("+"));
+            let start = self.flags.start()?;
+            let scheme = start.as_ref().map_or(&self.flags.scheme.0, |adapter| &adapter.config.scheme);
+            let name = format!("{}-{scheme}-{}", self.flags.trunk, self.flags.specs().join("+"));
+            let settings = self.flags.settings(self.threads, start.as_ref())?;
+            let tasks = self.flags.tasks(&system, start)?;
             let folder = RunFolder::create(self.out.as_deref(), &name, &self.flags.stored())?;
-            return self.train(&self.flags, tasks, &folder);
+            return self.train(&self.flags, &settings, tasks, &folder);
         };
         let (folder, stored) = RunFolder::reopen(run)?;
         let refused = |why| Failure::Failed(format!("{}: {why}", run.join("args.json").display()));
         let flags = Flags::from_stored(&stored).map_err(refused)?;
         let system = library::load_system(&flags.system)?;
-        let tasks = flags.tasks(&system)?;
-        self.train(&flags, tasks, &folder)
+        let start = flags.start()?;
+        let settings = flags.settings(self.threads, start.as_ref())?;
+        self.train(&flags, &settings, flags.tasks(&system, start)?, &folder)
     }
 
-    fn train(&self, flags: &Flags, mut tasks: Vec<Task>, folder: &RunFolder) -> Result<(), Failure> {
-        let settings = flags.settings(self.threads)?;
+    fn train(
+        &self,
+        flags: &Flags,
+        settings: &TrainSettings,
+        mut tasks: Vec<Task>,
+        folder: &RunFolder,
+    ) -> Result<(), Failure> {
         let mut told = Told::new(self.quiet, interruption());
         let started = Instant::now();
         let (mut sections, mut json, stopped_after, loadings);
         if flags.tasks.is_empty() {
-            let report = train(tasks.swap_remove(0).job, &settings, folder, &mut told)?;
+            let report = train(tasks.swap_remove(0).job, settings, folder, &mut told)?;
             let Finished { stopped, progress } = report.finished;
             stopped_after = stopped.then_some(progress.step);
             (sections, json) = (report::training::step(&report.step), serde_json::to_value(&report.step)?);
             loadings = vec![(String::new(), report.loading)];
         } else {
-            let report = train_tasks(&tasks, &settings, folder, &mut told)?;
+            let report = train_tasks(&tasks, settings, folder, &mut told)?;
             stopped_after = report.stopped.then(|| report.tasks.iter().map(|t| t.steps).sum());
             (sections, json) = (report::tasks::sections(&report), serde_json::to_value(&report)?);
             loadings = report.tasks.into_iter().map(|task| (task.name, task.loading)).collect();
@@ -273,7 +288,9 @@ impl Flags {
         let several = !self.tasks.is_empty();
         let mut all = vec![
             ("trunk", Some(self.trunk.clone())),
-            ("scheme", Some(self.scheme.to_string())),
+            // Of an adapter that is trained on, scheme and bits are its own.
+            ("scheme", self.adapter.is_none().then(|| self.scheme.to_string())),
+            ("adapter", self.adapter.as_ref().map(|path| path.display().to_string())),
             ("sites", text(&self.sites)),
             ("batch-norm", self.batch_norm.as_ref().and_then(word)),
             ("data", (!several).then(|| self.data.clone())),
@@ -289,7 +306,7 @@ impl Flags {
             ("grad", word(&self.grad)),
             ("grad-rounding", word(&self.grad_rounding)),
             ("grad-exponent", word(&self.grad_exponent)),
-            ("tap-bits", Some(self.tap_bits.to_string())),
+            ("tap-bits", self.adapter.is_none().then(|| self.tap_bits.to_string())),
             ("device", Some(self.device.clone())),
             ("system", Some(self.system.clone())),
             ("calibration", text(&self.calibration)),
@@ -324,7 +341,7 @@ impl Flags {
         given.fold("trunkline train".into(), |line, (flag, value)| format!("{line} --{flag} {value}"))
     }
 
-    fn settings(&self, threads: usize) -> Result<TrainSettings, Failure> {
+    fn settings(&self, threads: usize, start: Option<&Adapter>) -> Result<TrainSettings, Failure> {
         let chosen = self.learning.chosen(Kind::Adapters, self.save_every)?;
         Ok(TrainSettings {
             session: chosen.session,
@@ -337,7 +354,7 @@ impl Flags {
                 rule: self.grad_rounding.rule(self.learning.seed),
                 exponent: self.grad_exponent,
             },
-            tap_in_bits: self.tap_bits,
+            tap_in_bits: start.map_or(self.tap_bits, |adapter| adapter.config.tap_in_bits),
             micro_batch: self.micro_batch,
             recompute: self.recompute,
             threads,
@@ -350,15 +367,39 @@ impl Flags {
         if self.tasks.is_empty() { std::slice::from_ref(&self.data) } else { &self.tasks }
     }
 
+    /// The adapter that is trained on. Its seed built its trunk, where that is random, so it is this training's.
+    fn start(&self) -> Result<Option<Adapter>, Failure> {
+        let Some(folder) = &self.adapter else { return Ok(None) };
+        let adapter = Adapter::open(folder).map_err(EvalError::from)?;
+        let (has, given) = (adapter.config.training.seed, self.learning.seed);
+        if has != given {
+            return Err(Failure::Usage(format!("--seed {given}: '{}' goes on with --seed {has}", folder.display())));
+        }
+        Ok(Some(adapter))
+    }
+
+    /// The trunk of an adapter that is trained on, if its classes are those of the data.
+    fn trunk_of(&self, adapter: &Adapter, data: &Subset) -> Result<Trunk, Failure> {
+        let (has, wants) = (adapter.config.classes.len(), data.classes.len());
+        if has != wants {
+            let folder = adapter.folder.display();
+            return Err(Failure::Usage(format!(
+                "--adapter '{folder}' knows {has} classes, '{}' has {wants}",
+                data.name
+            )));
+        }
+        Ok(trunk_of(&self.trunk, self.profile.clone(), &adapter.config)?)
+    }
+
     /// A task for each data set, named after it.
-    fn tasks<'a>(&self, system: &'a System) -> Result<Vec<Task<'a>>, Failure> {
+    fn tasks<'a>(&self, system: &'a System, start: Option<Adapter>) -> Result<Vec<Task<'a>>, Failure> {
         let (specs, seed) = (self.specs(), self.learning.seed);
         if !self.val.is_empty() && self.val.len() != specs.len() {
             let (has, wants) = (self.val.len(), specs.len());
             return Err(Failure::Usage(format!("--val: {has} data sets for {wants} to learn; separate them with ';'")));
         }
         // The trunk's input size decides how images come; their classes decide its head.
-        let bare = Trunk::open(&self.trunk, Wanted { input: self.input, classes: None, seed })?;
+        let bare = Trunk::open(&self.trunk, Wanted { input: self.input_size(start.as_ref()), classes: None, seed })?;
         let shape = bare.graph.shape(bare.graph.input);
         let (mut tasks, mut shared): (Vec<Task>, Option<Trunk>) = (vec![], None);
         for (i, spec) in specs.iter().enumerate() {
@@ -368,23 +409,35 @@ impl Flags {
             // Measured as it is learnt, but for what is drawn.
             validation.iter_mut().for_each(|set| set.augmentation = data.augmentation.evaluation());
             // A task of its own: whatever the trunk's classifier knew is not asked for.
-            let trunk = shared.clone().unwrap_or_else(|| bare.clone()).with_fresh_head(data.classes.len(), seed)?;
+            let fresh = |trunk: &Trunk| trunk.clone().with_fresh_head(data.classes.len(), seed);
             // The first task's images fix the scales, and then they are the trunk's.
-            let trunk = if i == 0 { self.calibrated(trunk)? } else { trunk };
+            let trunk = match (&start, &shared) {
+                (Some(adapter), _) => self.trunk_of(adapter, &data)?,
+                (None, None) => self.calibrated(fresh(&bare)?)?,
+                (None, Some(shared)) => fresh(shared)?,
+            };
             shared.get_or_insert_with(|| trunk.clone());
-            let request = scheme::Request {
+            let chosen = || scheme::Request {
                 scheme: self.scheme.clone(),
                 sites: self.sites.clone(),
                 batch_norm: self.batch_norm,
                 seed,
             };
-            let job = TrainJob { trunk, request, data, validation, system, command: self.command() };
+            let request = start.as_ref().map_or_else(|| Ok(chosen()), |adapter| request(&adapter.config))?;
+            let start = start.clone();
+            let job = TrainJob { trunk, request, start, data, validation, system, command: self.command() };
             let taken = |name: &String| tasks.iter().any(|task| task.name == *name);
             let names = std::iter::once(plain(spec)).chain((2..).map(|n| format!("{}-{n}", plain(spec))));
             let name = names.into_iter().find(|name| !taken(name)).unwrap_or_default();
             tasks.push(Task { name, job });
         }
         Ok(tasks)
+    }
+
+    /// Height and width that a network of the zoo is built for: those that an adapter was trained at.
+    fn input_size(&self, start: Option<&Adapter>) -> Option<usize> {
+        let is_zoo = crate::model::zoo::find(self.trunk.split(':').next().unwrap_or_default()).is_some();
+        start.filter(|_| is_zoo).map(|adapter| adapter.config.input.size[0]).or(self.input)
     }
 
     /// The trunk under the arithmetic that is asked for, with scales.
@@ -434,7 +487,7 @@ mod tests {
 
     #[test]
     fn what_is_stored_comes_back() {
-        let lines: [&[&str]; 3] = [
+        let lines: [&[&str]; 4] = [
             &[],
             &[
                 "--trunk=resnet8",
@@ -455,6 +508,7 @@ mod tests {
                 "--seed=18446744073709551615",
             ],
             &["--tasks=synth:shapes:count=9,noise=0.1;synth:hues", "--val=synth:shapes;"],
+            &["--adapter=runs/a", "--data=synth:hues"],
         ];
         for line in lines {
             let flags = flags(line);

@@ -69,6 +69,17 @@ fn kind(config: &AdapterConfig) -> String {
     format!("{scheme} at {sites}, batch norm {batch_norm}, {tap_in_bits} bits in")
 }
 
+/// What an adapter's configuration asks of a trunk.
+pub fn request(config: &AdapterConfig) -> Result<Request, EvalError> {
+    let refused = |why| EvalError::Config { why };
+    Ok(Request {
+        scheme: SchemeSpec(config.scheme.clone()),
+        sites: config.sites.as_deref().map(str::parse).transpose().map_err(refused)?,
+        batch_norm: Some(config.batch_norm.parse().map_err(refused)?),
+        seed: config.training.seed,
+    })
+}
+
 fn loader(prepared: &Prepared, data: &Subset, how: Speed) -> Result<Loader, ExperimentError> {
     let graph = &prepared.placed.graph;
     Ok(in_order(data, graph.shape(graph.input), how.micro_batch, how.threads)?)
@@ -83,12 +94,7 @@ impl<'a> Adapters<'a> {
     /// Loads an adapter under a name, in the place of what had it.
     pub fn load(&mut self, name: &str, adapter: &Adapter, force: bool) -> Result<(), EvalError> {
         let config = &adapter.config;
-        let request = Request {
-            scheme: SchemeSpec(config.scheme.clone()),
-            sites: config.sites.as_deref().map(str::parse).transpose().map_err(|why| EvalError::Config { why })?,
-            batch_norm: Some(config.batch_norm.parse().map_err(|why| EvalError::Config { why })?),
-            seed: config.training.seed,
-        };
+        let request = request(config)?;
         let trunk = self.trunk.clone().with_fresh_head(config.classes.len(), config.training.seed);
         let trunk = trunk.map_err(ExperimentError::from)?;
         let (placed, program, taps) = prepared(&trunk, &request, self.system, config.tap_in_bits)?;
@@ -150,7 +156,8 @@ impl<'a> Adapters<'a> {
         Ok(found.map_err(ExperimentError::from)?)
     }
 
-    fn prepared(&self) -> Result<Prepared<'_>, EvalError> {
+    /// The adapter that is set, on its trunk.
+    pub fn prepared(&self) -> Result<Prepared<'_>, EvalError> {
         let active = self.active.as_ref().and_then(|name| self.loaded.get(name));
         match (&self.chip, active) {
             (Some(chip), Some(Loaded { placed, taps })) => Ok(Prepared { placed, trunk: &chip.program, taps }),

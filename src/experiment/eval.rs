@@ -2,13 +2,16 @@
 
 use super::adapters::{Adapters, Speed};
 use super::run::ExperimentError;
-use super::train::adapter_file::{Adapter, AdapterError};
+use super::train::adapter_file::{Adapter, AdapterConfig, AdapterError};
 use super::train::chip::Measured;
 use super::train::snapshot::Evaluation;
-use super::trunk::Trunk;
+use super::trunk::{Trunk, Wanted};
+use super::trunk_file::CalibrateError;
 use crate::data::{Broken, Subset};
 use crate::device;
 use crate::hw::System;
+use crate::model::zoo;
+use crate::quant::Profile;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -18,6 +21,8 @@ pub enum EvalError {
     Experiment(#[from] ExperimentError),
     #[error(transparent)]
     Adapter(#[from] AdapterError),
+    #[error(transparent)]
+    Calibrate(#[from] CalibrateError),
     #[error("adapter_config.json: {why}")]
     Config { why: String },
     #[error("adapter '{name}' is {has}; those beside it are {wants}: they cannot share a prepared trunk")]
@@ -26,6 +31,22 @@ pub enum EvalError {
     NoAdapter { name: String, known: String },
     #[error("no adapter is set")]
     NoneSet,
+}
+
+/// The trunk as it was when an adapter was trained, with a head for its classes: a float one gets the
+/// scales that it had.
+pub fn trunk_of(spec: &str, profile: Option<Profile>, config: &AdapterConfig) -> Result<Trunk, EvalError> {
+    let is_zoo = zoo::find(spec.split(':').next().unwrap_or_default()).is_some();
+    let seed = config.training.seed;
+    let wanted = Wanted { input: is_zoo.then_some(config.input.size[0]), classes: None, seed };
+    let fresh = Trunk::open(spec, wanted).and_then(|bare| bare.with_fresh_head(config.classes.len(), seed));
+    let mut trunk = fresh.and_then(|trunk| trunk.with_profile(profile)).map_err(ExperimentError::from)?;
+    if let (Some(how), false) = (&config.base_model.calibration, trunk.is_calibrated()) {
+        let refused = |why| EvalError::Config { why: format!("base_model.calibration.method: {why}") };
+        trunk.calibration = how.method.parse().map_err(refused)?;
+        trunk.calibrate_over(&how.data, how.images, how.seed)?;
+    }
+    Ok(trunk)
 }
 
 /// An adapter, the trunk and the images.

@@ -5,12 +5,14 @@
 pub mod account;
 pub mod adapters;
 pub mod calibrate;
+pub mod compress;
 pub mod decathlon;
 pub mod eval;
 pub mod events;
 pub mod findings;
 pub mod input;
 pub mod loading;
+pub mod merge;
 pub mod pretrain;
 pub mod quant_sweep;
 pub mod run;

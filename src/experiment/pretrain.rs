@@ -111,6 +111,7 @@ pub fn pretrain(
     let request = Request { scheme: SchemeSpec("fine-tune".into()), sites: None, batch_norm: None, seed };
     let (validation, system) = (job.validation.map(Subset::from), job.system);
     let training = TrainJob {
+        start: None,
         trunk: coded,
         request,
         data: job.data.into(),

@@ -1,6 +1,8 @@
 //! Tables, JSON, CSV.
 
+pub mod compress;
 pub mod loading;
+pub mod merge;
 pub mod page;
 pub mod paper;
 pub mod quant_sweep;

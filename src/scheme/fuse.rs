@@ -40,6 +40,14 @@ fn convolution(graph: &Graph, edge: EdgeId) -> Option<(NodeId, &Conv2d)> {
     }
 }
 
+/// The map that an edge is where nothing is left out: dropout is of training only.
+fn undropped(graph: &Graph, edge: EdgeId) -> EdgeId {
+    match graph.edge(edge).producer.map(|n| graph.node(n)) {
+        Some(node) if matches!(node.op, Op::Dropout(_)) => undropped(graph, node.inputs[0]),
+        _ => edge,
+    }
+}
+
 /// The values of a node's parameter.
 fn values(graph: &Graph, id: NodeId, index: usize) -> Option<Vec<f32>> {
     graph.node(id).params.get(index).map(|&p| graph.param(p).value.to_f32())
@@ -57,7 +65,7 @@ fn fold(fused: &mut Graph, graph: &Graph, sum: NodeId) -> Result<(), GraphError>
         return Err(fault("adds other than a 1x1 convolution to other than a dense one"));
     }
     let matrix = values(graph, last, 0).unwrap_or_default();
-    let read = graph.node(last).inputs[0];
+    let read = undropped(graph, graph.node(last).inputs[0]);
     let (weight, bias) = if read == graph.node(f).inputs[0] {
         (at_centre(graph, f, conv, &matrix, node)?, values(graph, f, 1))
     } else if let Some((first, inner)) = convolution(graph, read).filter(|(n, _)| graph.node(*n).site == node.site) {
@@ -198,7 +206,7 @@ mod tests {
     #[test]
     fn a_fused_network_gives_what_the_unfused_gives() {
         let bare = output(&placed("head-only"));
-        for scheme in ["parallel", "low-rank", "series"] {
+        for scheme in ["parallel", "parallel:dropout=0.5", "low-rank", "series"] {
             let graph = placed(scheme);
             let folded = fused(&graph).unwrap();
             folded.check().unwrap();

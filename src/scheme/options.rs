@@ -89,15 +89,7 @@ impl Options {
 
     /// A number of channels: a number, or `c/N`.
     pub fn filters(&self, key: &str, default: Filters) -> Result<Filters, SchemeError> {
-        const MOST: usize = 4096;
         let Some(text) = self.given.get(key) else { return Ok(default) };
-        let (number, wrap): (&str, fn(usize) -> Filters) = match text.strip_prefix("c/") {
-            Some(divisor) => (divisor, Filters::ChannelsOver),
-            None => (text, Filters::Fixed),
-        };
-        match number.parse::<usize>() {
-            Ok(n) if (1..=MOST).contains(&n) => Ok(wrap(n)),
-            _ => Err(self.fault(format!("{key}={text}: should be 1..={MOST}, or c/N for the channel count over N"))),
-        }
+        text.parse().map_err(|why| self.fault(format!("{key}={text}: {why}")))
     }
 }

@@ -122,6 +122,7 @@ impl<'a> Teacher<'a> {
         let training = point.training.as_ref().ok_or_else(|| Stop::Point("it has nothing to learn".into()))?;
         let material = self.material(choice, training).map_err(Stop::Point)?;
         let job = TrainJob {
+            start: None,
             trunk: material.trunk.clone(),
             request: self.plan.arms[choice.arm].request(training.seed),
             data: material.train.clone(),

@@ -28,12 +28,12 @@ pub enum AdapterError {
     File(#[from] FileError),
     #[error(
         "adapter '{}' is of trunk '{name}' with SHA-256 {has}, this trunk has {wants}; \
-         --force loads it all the same", folder.display()
+         `eval --force` loads it all the same", folder.display()
     )]
     OtherTrunk { folder: PathBuf, name: String, has: String, wants: String },
     #[error(
         "adapter '{}' was trained under profile '{has}', this trunk computes under '{wants}'; \
-         --profile '{has}' is the other, --force loads it all the same", folder.display()
+         --profile '{has}' is the other, `eval --force` loads it all the same", folder.display()
     )]
     OtherProfile { folder: PathBuf, has: String, wants: String },
 }

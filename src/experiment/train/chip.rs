@@ -8,14 +8,14 @@ use crate::device::Device;
 use crate::experiment::input::{self, Preprocess};
 use crate::experiment::loading::{Feed, InOrder, Loading};
 use crate::experiment::run::{ExperimentError, SLOTS, arg_max};
-use crate::graph::{Graph, ParamValue};
+use crate::graph::{Graph, Param, ParamKind, ParamValue};
 use crate::ledger::{DataEvent, Ledger, Place};
 use crate::plan::tap::Tap;
 use crate::run::{self, Prepared, RunError, State, Trainer};
 use crate::scheme::Placed;
 use crate::tensor::Tensor;
 use crate::trunk::TrunkProgram;
-use crate::units::Phase;
+use crate::units::{HardwareDomain, Phase};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -156,6 +156,16 @@ impl ChipLearner<'_> {
         Ok((with_values(self.placed, self.trainer.graph(), &states), self.trainer.trunk().clone()))
     }
 
+    /// Weights of the adapters that do not train: they are not the trunk's, so a checkpoint has them too.
+    fn fixed(&self) -> Vec<Array> {
+        let graph = &self.placed.graph;
+        let own = graph.nodes.iter().filter(|n| n.site.is_some() && n.domain == HardwareDomain::Adapter);
+        let params = own.flat_map(|n| &n.params).map(|&p| graph.param(p));
+        let fixed = params.filter(|p| !p.trainable && p.kind == ParamKind::Weight);
+        let array = |p: &Param| Array { name: p.name.clone(), dims: p.dims.clone(), values: p.value.to_f32() };
+        fixed.map(array).collect()
+    }
+
     /// Codes that a join or a tap-in cut, by name.
     fn saturations(&self, observed: &Ledger) -> Vec<(String, u64)> {
         let graph = self.trainer.graph();
@@ -236,8 +246,9 @@ impl Learner for ChipLearner<'_> {
         let moments = states.iter().filter(|s| !s.moments.is_empty());
         let moments = moments.map(|s| (graph.param(s.param).name.clone(), s.moments.clone()));
         let exponents = self.trainer.exponents.entries().map(|(key, e)| (key.to_string(), e));
+        let fixed = self.fixed();
         Ok(Held {
-            values: states.iter().map(array).collect(),
+            values: states.iter().map(array).chain(fixed).collect(),
             moments: moments.collect(),
             exponents: exponents.collect(),
         })
@@ -245,6 +256,13 @@ impl Learner for ChipLearner<'_> {
 
     fn restore(&mut self, held: &Held, step: u64) -> Result<(), ExperimentError> {
         let states = states_of(self.trainer.graph(), &held.values, &held.moments)?;
+        for fixed in self.fixed() {
+            if held.values.iter().any(|a| a.name == fixed.name && *a != fixed) {
+                let why =
+                    format!("array '{}' of the checkpoint is of another adapter than the one begun with", fixed.name);
+                return Err(RunError::Input(why).into());
+            }
+        }
         self.trainer.set_state(&states)?;
         self.trainer.step = step;
         let exponents = held.exponents.iter().filter_map(|(key, &e)| Some((key.parse().ok()?, e)));

@@ -1,8 +1,8 @@
 //! What to train on what, and how.
 
 use super::account::StepAccount;
-use super::adapter_file::{AdapterConfig, BaseModel, Input, Training};
-use super::chip::ChipLearner;
+use super::adapter_file::{Adapter, AdapterConfig, AdapterError, BaseModel, Input, Training};
+use super::chip::{ChipLearner, states_of};
 use super::learner::Observer;
 use super::run_folder::{RunFolder, RunFolderError};
 use super::session::{self, Finished, SessionError, SessionSettings};
@@ -13,14 +13,14 @@ use crate::device::{self, Device, DeviceKind};
 use crate::experiment::loading::{Feed, Loading, in_order, workers};
 use crate::experiment::run::{ExperimentError, SLOTS};
 use crate::experiment::trunk::Trunk;
-use crate::graph::Node;
+use crate::graph::{Node, ParamValue};
 use crate::hw::System;
 use crate::model::{hex, sha256_hex};
 use crate::op::Op;
 use crate::plan::program::{Optimiser, WeightDecay};
 use crate::plan::tap::{Tap, TapPrecision, taps};
 use crate::plan::tap_format::TapFormat;
-use crate::run::{self, Prepared, Recompute, Trainer};
+use crate::run::{self, Prepared, Recompute, State, Trainer};
 use crate::scheme::{self, BatchNormMode, Placed, Request};
 use crate::tensor::Shape;
 use crate::trunk::backward::ErrorFormat;
@@ -38,6 +38,8 @@ pub enum TrainError {
     Folder(#[from] RunFolderError),
     #[error(transparent)]
     Session(#[from] SessionError<ExperimentError>),
+    #[error(transparent)]
+    Start(#[from] AdapterError),
     #[error("{flag}: {why}")]
     Flag { flag: &'static str, why: String },
 }
@@ -47,6 +49,8 @@ pub struct TrainJob<'a> {
     /// Calibrated, if it is a float one, by what fixes its scales for good.
     pub trunk: Trunk,
     pub request: Request,
+    /// An adapter of the same trunk and scheme whose values the training starts from.
+    pub start: Option<Adapter>,
     pub data: Subset,
     pub validation: Option<Subset>,
     pub system: &'a System,
@@ -117,13 +121,23 @@ pub(super) struct Opened<'a> {
     trunk: TrunkProgram,
     taps: Vec<Tap>,
     pub config: AdapterConfig,
+    /// What it starts from, where that is not what the scheme gives.
+    start: Vec<State>,
 }
 
 impl<'a> Opened<'a> {
-    pub fn new(job: &'a TrainJob<'a>, settings: &TrainSettings) -> Result<Self, ExperimentError> {
-        let (placed, trunk, taps) = prepared(&job.trunk, &job.request, job.system, settings.tap_in_bits)?;
+    pub fn new(job: &'a TrainJob<'a>, settings: &TrainSettings) -> Result<Self, TrainError> {
+        let (mut placed, trunk, taps) = prepared(&job.trunk, &job.request, job.system, settings.tap_in_bits)?;
         let config = adapter_config(job, settings, &placed, &trunk);
-        Ok(Self { job, placed, trunk, taps, config })
+        let mut start = vec![];
+        if let Some(adapter) = &job.start {
+            adapter.check_trunk(&config.base_model.trunk_sha256, &config.base_model.profile, false)?;
+            start = states_of(&placed.graph, &adapter.values.values().cloned().collect::<Vec<_>>(), &[])?;
+            for State { param, value, .. } in &start {
+                placed.graph.params[param.index()].value = ParamValue::F32(value.clone());
+            }
+        }
+        Ok(Self { job, placed, trunk, taps, config, start })
     }
 
     /// What learns it, on `device`, measured on `evaluator`; and the step that it does.
@@ -147,7 +161,11 @@ impl<'a> Opened<'a> {
             smoothing: settings.label_smoothing,
             recompute: settings.recompute,
         };
-        let trainer = Trainer::new(prepared, device, train_settings).map_err(ExperimentError::from)?;
+        let mut trainer = Trainer::new(prepared, device, train_settings).map_err(ExperimentError::from)?;
+        if !self.start.is_empty() {
+            // Registers that the adapter brings are loaded, as when a training goes on.
+            trainer.set_state(&self.start).map_err(ExperimentError::from)?;
+        }
         if whole && trainer.micro_batch() < settings.session.batch.min(job.data.len()) {
             let most = trainer.micro_batch();
             let why = format!("batch norms go by the batch's statistics, and only {most} images fit at once");
