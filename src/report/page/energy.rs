@@ -40,7 +40,7 @@ pub fn figure(findings: &[&Finding]) -> Option<Figure> {
         text(&mut svg, at, bottom + 16.0, "soft mid", &si(tick, "J"));
     }
     for (i, (domain, _)) in DOMAINS.iter().enumerate() {
-        let at = LEFT + 110.0 * i as f64;
+        let at = LEFT - 80.0 + 124.0 * i as f64;
         dot(&mut svg, at, 12.0, i, domain);
         text(&mut svg, at + 10.0, 16.0, "", domain);
     }
