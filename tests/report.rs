@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use tempfile::TempDir;
 use trunkline::experiment::findings::{self, Findings};
@@ -217,4 +218,36 @@ fn a_damaged_run_is_told_with_its_place() {
     let text = markdown(&page::sections(&run));
     assert!(text.contains("25.00") && text.contains("it has no checkpoint"), "{text}");
     assert_well_formed(&Page::new(&run, &[]).html());
+}
+
+#[test]
+fn trainings_are_counted_anew_and_their_seeds_averaged() {
+    let at = tempfile::tempdir().unwrap();
+    let runs = [0, 1].map(|seed| {
+        let run = at.path().join(format!("run-{seed}"));
+        let flags = [
+            "train --trunk resnet8:width=0.25,input=12 --scheme parallel:init=zero --sites early --epochs 1 --batch 8",
+            "--device cpu --data synth:signs:count=16 --val synth:signs:count=50,split=val --quiet",
+        ];
+        let status = Command::new(env!("CARGO_BIN_EXE_trunkline"))
+            .args(flags.join(" ").split(' '))
+            .args(["--seed", &seed.to_string(), "--out"])
+            .arg(&run)
+            .env("NODEVICE_SELECT", "1")
+            .status();
+        assert!(status.unwrap().success());
+        run
+    });
+    let found = findings::read(&runs).unwrap();
+    let [finding] = &found.all[..] else { panic!("{:?}", found.all) };
+    assert_eq!((finding.accuracies.len(), &finding.error), (2, &None));
+    for (run, accuracy) in runs.iter().zip(&finding.accuracies) {
+        let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+        assert!(metrics.contains(&format!("\"val/acc\":{accuracy:?}")), "{accuracy}");
+    }
+    let counted = finding.counted.as_ref().unwrap();
+    let step: serde_json::Value = serde_json::from_slice(&fs::read(runs[0].join("report.json")).unwrap()).unwrap();
+    assert_eq!(counted.forward.tap_in_bytes, step["forward"]["tap_in_bytes"].as_u64().unwrap());
+    assert_eq!(counted.macs.adapter, step["macs_forward"]["adapter"].as_u64().unwrap());
+    assert!(counted.connections.total > 0 && Page::new(&found, &[]).html().contains("id=\"fig-network-1\""));
 }

@@ -61,14 +61,30 @@ impl Metric {
             Self::Accuracy => Spread::of(&finding.accuracies).map(|s| 100.0 * s.mean),
             Self::Connections => counted.map(|c| c.connections.total as f64),
             Self::Bytes => counted.map(|c| (c.forward.tap_out_bytes + c.forward.tap_in_bytes) as f64),
-            Self::Energy => modelled.map(|m| m.energy_pj / 1e12),
+            // A bound of 0 says nothing: every figure that it needs is unknown.
+            Self::Energy => modelled.filter(|m| m.energy_pj > 0.0 || !m.energy_lower_bound).map(|m| m.energy_pj / 1e12),
             Self::Trainable => counted.map(|c| c.params.trainable_without_head as f64),
             Self::Memory => counted.and_then(|c| c.training.as_ref()).map(|t| t.kept_published_b as f64),
             Self::Latency => modelled.map(|m| m.latency_ps as f64 / 1e12),
         }
     }
 
-    pub fn text(self, value: f64) -> String {
+    /// Whether it is a lower bound, because something that it needs is unknown.
+    pub fn is_bound(self, finding: &Finding) -> bool {
+        let modelled = finding.modelled.as_ref();
+        match self {
+            Self::Energy => modelled.is_some_and(|m| m.energy_lower_bound),
+            Self::Latency => modelled.is_some_and(|m| m.time_lower_bound),
+            _ => false,
+        }
+    }
+
+    /// A finding's figure as it is told.
+    pub fn told(self, finding: &Finding, value: f64) -> String {
+        if self.is_bound(finding) { format!("≥ {}", self.text(value)) } else { self.text(value) }
+    }
+
+    fn text(self, value: f64) -> String {
         match self {
             Self::Accuracy => format!("{value:.2} %"),
             _ => super::svg::si(value, self.unit()),

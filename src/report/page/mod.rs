@@ -75,7 +75,8 @@ impl<'a> Page<'a> {
         html += &scatter::legend(&self.keys);
         html += "<div class=\"plots\">";
         self.plots.iter().for_each(|plot| html += &html::figure(plot));
-        html += "</div><p class=\"notes\">Outlined marks: nothing of the same trunk, data and system is better on both axes. \
+        html += "</div><p class=\"notes\">Outlined marks: nothing of the same trunk, data and system is better on both axes; \
+                 a broken outline: the figure is a lower bound, and so is what a front of such is. \
                  Bars: least and most over seeds.</p></section>\n";
         let classes: Vec<String> = self.findings.all.iter().map(|f| self.keys.classes(f)).collect();
         html += &html::table(&tables::comparison(self.findings), "comparison", Some(&classes));

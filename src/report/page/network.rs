@@ -56,7 +56,7 @@ fn said(taps: &[&Tap]) -> String {
     let count = |d: Direction| taps.iter().filter(|t| t.direction == d).count();
     let (out, into) = (Direction::TapOut, Direction::TapIn);
     format!(
-        "Per image: {} maps of {} out of the trunk (orange, up), {} maps of {} into it (blue, down)",
+        "Per image: {} maps of {} out of the trunk (orange, up), {} maps of {} into it (blue, down); in the boxes: MACs",
         count(out),
         si(sum(out) as f64, "B"),
         count(into),

@@ -158,12 +158,19 @@ fn mark(
             px(high)
         );
     }
+    let bound = if across.is_bound(dot.finding) || up.is_bound(dot.finding) { " bound" } else { "" };
     let (front, focus) = if dot.front { (" front", "0") } else { ("", "-1") };
-    let title =
-        format!("{}: {} {}, {} {}", name(dot.finding), up.text(dot.y), up.label(), across.text(dot.x), across.label());
+    let title = format!(
+        "{}: {} {}, {} {}",
+        name(dot.finding),
+        up.told(dot.finding, dot.y),
+        up.label(),
+        across.told(dot.finding, dot.x),
+        across.label()
+    );
     let _ = write!(
         svg,
-        "<path class=\"p f{front} k{} {classes}\" data-row=\"{}\" tabindex=\"{focus}\" role=\"img\" d=\"{}\"><title>{}</title></path>",
+        "<path class=\"p f{front}{bound} k{} {classes}\" data-row=\"{}\" tabindex=\"{focus}\" role=\"img\" d=\"{}\"><title>{}</title></path>",
         scheme % COLOURS,
         dot.row + 1,
         shape(scheme, x, y),
