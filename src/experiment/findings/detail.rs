@@ -37,10 +37,13 @@ pub fn request(finding: &Finding) -> Result<Request, String> {
     })
 }
 
+/// A trunk's name, input and seed.
+type Asked = (String, Option<usize>, u64);
+
 /// Opens findings one after another; the trunk of the last is kept for the next.
 #[derive(Default)]
 pub struct Opener {
-    last: Option<((String, Option<usize>, u64), Trunk)>,
+    last: Option<(Asked, Trunk)>,
 }
 
 impl Opener {

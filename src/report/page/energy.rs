@@ -11,8 +11,10 @@ const LEFT: f64 = 420.0;
 const ROW: f64 = 22.0;
 const TOP: f64 = 34.0;
 
+type Domain = (&'static str, fn(&Modelled) -> f64);
+
 /// By domain: its name and its part of the energy.
-pub const DOMAINS: [(&str, fn(&Modelled) -> f64); 6] = [
+const DOMAINS: [Domain; 6] = [
     ("trunk", |m| m.energy_trunk_pj),
     ("adapter device", |m| m.energy_adapter_pj),
     ("link", |m| m.energy_link_pj),
@@ -68,7 +70,7 @@ fn shortened(finding: &Finding) -> String {
 
 /// A domain has a shape besides its colour: every other is a square.
 fn dot(svg: &mut String, x: f64, y: f64, domain: usize, title: &str) {
-    let round = if domain % 2 == 0 { 5 } else { 0 };
+    let round = if domain.is_multiple_of(2) { 5 } else { 0 };
     let _ = write!(
         svg,
         "<rect class=\"fill k{domain}\" x=\"{}\" y=\"{}\" width=\"10\" height=\"10\" rx=\"{round}\"><title>{}</title></rect>",
