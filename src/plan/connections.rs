@@ -5,6 +5,7 @@
 
 use super::tap::Tap;
 use crate::adapter::side_path;
+use crate::graph::Node;
 use crate::scheme::Placed;
 use crate::units::{Direction, HardwareDomain, Phase};
 use serde::{Deserialize, Serialize};
@@ -58,8 +59,11 @@ fn is_counted(placed: &Placed, tap: &Tap) -> bool {
 fn adapts_stem(placed: &Placed, node: crate::graph::NodeId) -> bool {
     let graph = &placed.graph;
     let beside = graph.node(node).site.as_deref().is_some_and(|site| site != side_path::IMAGE);
-    let inserted = beside && graph.node(node).domain == HardwareDomain::Adapter;
-    inserted && graph.node(node).inputs.contains(&graph.input)
+    let on_device = |n: &Node| n.domain == HardwareDomain::Adapter;
+    let own = graph.node(node);
+    // A module may take several nodes; its first reads the image.
+    let reads_image = |n: &Node| n.site == own.site && on_device(n) && n.inputs.contains(&graph.input);
+    beside && on_device(own) && graph.nodes.iter().any(reads_image)
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub fn request(finding: &Finding) -> Result<Request, String> {
     })
 }
 
-/// What names a trunk: its file or kind, an input size, a seed.
+/// A trunk's name, input and seed.
 type Asked = (String, Option<usize>, u64);
 
 /// Opens findings one after another; the trunk of the last is kept for the next.

@@ -11,10 +11,10 @@ const LEFT: f64 = 420.0;
 const ROW: f64 = 22.0;
 const TOP: f64 = 34.0;
 
-/// A domain's name and its part of the energy.
 type Domain = (&'static str, fn(&Modelled) -> f64);
 
-pub const DOMAINS: [Domain; 6] = [
+/// By domain: its name and its part of the energy.
+const DOMAINS: [Domain; 6] = [
     ("trunk", |m| m.energy_trunk_pj),
     ("adapter device", |m| m.energy_adapter_pj),
     ("link", |m| m.energy_link_pj),

@@ -43,7 +43,7 @@ pub fn figure(detail: &Detail, name: &str, title: &str) -> Figure {
     }
     for event in &trace.events {
         let start = x(event.start_ps);
-        let class = if event.image % 2 == 0 { "fill k0" } else { "fill k1" };
+        let class = if event.image.is_multiple_of(2) { "fill k0" } else { "fill k1" };
         let took = si((event.end_ps - event.start_ps) as f64 / 1e12, "s");
         let bytes = event.moved.map_or(String::new(), |m| format!(", {} B", m.payload_b));
         let title = format!("{}, image {}: {took}{bytes}", event.name, event.image + 1);
