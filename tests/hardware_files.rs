@@ -436,9 +436,9 @@ fn a_system_of_ones_own_is_one_file() {
     };
     let own = load("[memories]\ntrunk_dram = \"lpddr5-orin-nano\"").unwrap();
     assert_eq!((own.link.name.as_str(), own.launch_api.to_string().as_str()), ("test-link", "vulkan"));
-    assert_eq!((own.tap_out_access, own.tap_in_access), (Access::Write, Access::Write));
+    assert_eq!((own.access.tap_out, own.access.tap_in), (Access::Write, Access::Write));
     let reading = load("tap_in_access = \"read\"").unwrap();
-    assert_eq!((reading.tap_out_access, reading.tap_in_access), (Access::Write, Access::Read));
+    assert_eq!((reading.access.tap_out, reading.access.tap_in), (Access::Write, Access::Read));
     let error = load("tap_in_access = \"dma\"").unwrap_err().to_string();
     assert!(error.contains("tap_in_access") && error.contains("`read`"), "{error}");
     let error = load("launch_api = \"metal\"").unwrap_err().to_string();

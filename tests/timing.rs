@@ -11,7 +11,7 @@ use trunkline::hw::timing::nvdla::{Engine, sheet};
 use trunkline::hw::timing::spatial::Spatial;
 use trunkline::hw::timing::systolic::{Array, Dataflow, FoldMode};
 use trunkline::hw::timing::{LayerKind, Residency, StepTime, TrunkTiming, TrunkWork, Window};
-use trunkline::hw::{Access, Body, Kind, State, System, Trunk, library};
+use trunkline::hw::{Access, Body, Kind, State, System, TapAccess, Trunk, library};
 use trunkline::model::zoo::ZooSpec;
 use trunkline::plan::schedule;
 use trunkline::plan::tap::{TapPrecision, taps};
@@ -484,7 +484,7 @@ fn taps_that_are_read_wait_for_requests() {
     let request = Request { scheme: SchemeSpec("parallel".into()), sites: None, batch_norm: None, seed: 0 };
     let placed = scheme::place(&graph, &request).unwrap();
     let written = library::load_system("asic-h200-pcie").unwrap();
-    let read = System { tap_out_access: Access::Read, ..written.clone() };
+    let read = System { access: TapAccess { tap_out: Access::Read, ..written.access }, ..written.clone() };
     let taps = taps(&placed, TapPrecision::on(&written, TapFormat::default())).unwrap();
     let [w, r] = [&written, &read].map(|system| schedule::time(&placed.graph, &taps, system).unwrap());
     assert_eq!(w.link.tap_out.payload_bytes, r.link.tap_out.payload_bytes);

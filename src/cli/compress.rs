@@ -1,17 +1,16 @@
 //! `trunkline compress`: trained 1x1 adapters as two factors of small rank.
 
 use super::Failure;
+use super::measuring::Measuring;
 use super::output::{Format, Output};
 use super::values;
 use crate::adapter::Filters;
-use crate::data::augment::Augmentation;
-use crate::data::{self, OpenOptions, Subset};
+use crate::data::Subset;
 use crate::experiment::compress::{Measured, compress, measure};
-use crate::experiment::eval::{EvalError, EvalSettings, trunk_of};
+use crate::experiment::eval::EvalError;
 use crate::experiment::train::adapter_file::{self, Adapter};
 use crate::experiment::trunk::Trunk;
 use crate::hw::{System, library};
-use crate::quant::Profile;
 use crate::report::compress::{Report, Task, sections};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -40,21 +39,8 @@ pub struct Compress {
     /// The first so many images of each [default: all]
     #[arg(long, value_name = "N", value_parser = values::count)]
     batch: Option<usize>,
-    /// Images handled at a time; changes speed and memory, never a result
-    #[arg(long, value_name = "N", default_value = "8", value_parser = values::count)]
-    micro_batch: usize,
-    /// Adapter device: auto, gpu, cpu, or part of a name from `trunkline devices`
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    device: String,
-    /// Worker threads, 0 for one per core; changes speed, never a result
-    #[arg(long, value_name = "N", default_value = "0", value_parser = values::threads)]
-    threads: usize,
-    /// Arithmetic of the trunk [default: the file format's own, tflite-ref for the zoo]
-    #[arg(long, value_name = "PROFILE", value_parser = values::profile, long_help = values::profile_help("Arithmetic of the trunk [default: the file format's own, tflite-ref for the zoo]"))]
-    profile: Option<Profile>,
-    /// Seed of procedural images
-    #[arg(long, value_name = "N", default_value = "0", value_parser = values::seed)]
-    seed: u64,
+    #[command(flatten)]
+    measuring: Measuring,
     /// The form of the report
     #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
     format: Format,
@@ -74,9 +60,7 @@ impl Compress {
         if self.out.exists() {
             return Err(Failure::Failed(format!("--out '{}' is there already", self.out.display())));
         }
-        if self.threads > 0 {
-            rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global()?;
-        }
+        self.measuring.keep_to_threads()?;
         let system = library::load_system(SYSTEM)?;
         let opened = self.adapters.iter().map(|path| Ok(Adapter::open(path).map_err(EvalError::from)?));
         let before = opened.collect::<Result<Vec<_>, Failure>>()?;
@@ -84,8 +68,8 @@ impl Compress {
         let names = names(&self.adapters);
         let mut tasks = vec![];
         for (i, (old, new)) in before.iter().zip(&compressed.adapters).enumerate() {
-            let trunk = trunk_of(&self.trunk, self.profile.clone(), &old.config)?;
-            let data = self.data.get(i).map(|spec| self.subset(spec, &trunk, old)).transpose()?;
+            let trunk = self.measuring.trunk(&self.trunk, old)?;
+            let data = self.data.get(i).map(|spec| self.labelled(spec, &trunk, old)).transpose()?;
             let of = |adapter: &Adapter| self.measured(&trunk, adapter, data.as_ref(), &system);
             let (was, is) = (of(old)?, of(new)?);
             let out = if before.len() == 1 { self.out.clone() } else { self.out.join(&names[i]) };
@@ -102,12 +86,8 @@ impl Compress {
         output.write(&sections(&report), &json, std::slice::from_ref(&json))
     }
 
-    /// Images as they came when the adapter was trained.
-    fn subset(&self, spec: &str, trunk: &Trunk, adapter: &Adapter) -> Result<Subset, Failure> {
-        let shape = trunk.graph.shape(trunk.graph.input);
-        let options = OpenOptions { limit: self.batch, seed: self.seed, size: Some([shape.h, shape.w]) };
-        let mut data = data::subset(spec, &options)?;
-        data.augmentation = adapter.config.training.augmentation.unwrap_or(Augmentation::PLAIN);
+    fn labelled(&self, spec: &str, trunk: &Trunk, adapter: &Adapter) -> Result<Subset, Failure> {
+        let data = self.measuring.images(spec, self.batch, trunk, adapter)?;
         if !data.is_labelled() {
             return Err(Failure::Usage(format!("data '{spec}' has no labels to compare with")));
         }
@@ -121,13 +101,7 @@ impl Compress {
         data: Option<&Subset>,
         system: &System,
     ) -> Result<Measured, EvalError> {
-        let settings = EvalSettings {
-            micro_batch: self.micro_batch,
-            threads: self.threads,
-            device: self.device.clone(),
-            force: false,
-        };
-        measure(trunk, adapter, data, system, &settings)
+        measure(trunk, adapter, data, system, &self.measuring.settings(false))
     }
 }
 

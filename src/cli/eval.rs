@@ -1,14 +1,12 @@
 //! `trunkline eval`: how an adapter does on data.
 
 use super::Failure;
+use super::measuring::Measuring;
 use super::output::{self, Output};
 use super::values;
-use crate::data::augment::Augmentation;
-use crate::data::{self, OpenOptions};
-use crate::experiment::eval::{EvalJob, EvalSettings, eval, trunk_of};
+use crate::experiment::eval::{EvalJob, eval};
 use crate::experiment::train::adapter_file::Adapter;
 use crate::hw::library;
-use crate::quant::Profile;
 use crate::report;
 use crate::report::render::{Section, grouped};
 use clap::Args;
@@ -29,9 +27,6 @@ pub struct Eval {
     /// The first so many images of it [default: all]
     #[arg(long, value_name = "N", value_parser = values::count)]
     batch: Option<usize>,
-    /// Images handled at a time; changes speed and memory, never a result
-    #[arg(long, value_name = "N", default_value = "8", value_parser = values::count)]
-    micro_batch: usize,
     /// Write what every image is taken for: a JSON list of image_id and category_id, as the Visual Decathlon's
     /// server takes them; images need no labels then
     #[arg(long, value_name = "FILE.json")]
@@ -39,24 +34,14 @@ pub struct Eval {
     /// Go on without images that do not decode; they are counted and the first are named
     #[arg(long)]
     skip_bad: bool,
-    /// Adapter device: auto, gpu, cpu, or part of a name from `trunkline devices`
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    device: String,
-    /// Worker threads, 0 for one per core; changes speed, never a result
-    #[arg(long, value_name = "N", default_value = "0", value_parser = values::threads)]
-    threads: usize,
     /// Hardware to price it on: a system from `trunkline hw list`, or a .toml file
     #[arg(long, value_name = "FILE|NAME", default_value = "asic-h200-pcie")]
     system: String,
-    /// Arithmetic of the trunk [default: the file format's own, tflite-ref for the zoo]
-    #[arg(long, value_name = "PROFILE", value_parser = values::profile, long_help = values::profile_help("Arithmetic of the trunk [default: the file format's own, tflite-ref for the zoo]"))]
-    profile: Option<Profile>,
     /// Load an adapter of another trunk or profile all the same
     #[arg(long)]
     force: bool,
-    /// Seed of procedural images
-    #[arg(long, value_name = "N", default_value = "0", value_parser = values::seed)]
-    seed: u64,
+    #[command(flatten)]
+    measuring: Measuring,
     #[command(flatten)]
     output: Output,
 }
@@ -65,27 +50,16 @@ impl Eval {
     pub fn execute(&self) -> Result<(), Failure> {
         self.output.check()?;
         self.submission.as_deref().map_or(Ok(()), output::check)?;
-        if self.threads > 0 {
-            rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global()?;
-        }
+        self.measuring.keep_to_threads()?;
         let system = library::load_system(&self.system)?;
         let adapter = Adapter::open(&self.adapter)?;
-        let trunk = trunk_of(&self.trunk, self.profile.clone(), &adapter.config)?;
-        let shape = trunk.graph.shape(trunk.graph.input);
-        let options = OpenOptions { limit: self.batch, seed: self.seed, size: Some([shape.h, shape.w]) };
-        let mut data = data::subset(&self.data, &options)?;
+        let trunk = self.measuring.trunk(&self.trunk, &adapter)?;
+        let mut data = self.measuring.images(&self.data, self.batch, &trunk, &adapter)?;
         data.samples.skip_bad |= self.skip_bad;
-        // As the images came when it was trained.
-        data.augmentation = adapter.config.training.augmentation.unwrap_or(Augmentation::PLAIN);
         if !data.is_labelled() && self.submission.is_none() {
             return Err(Failure::Usage(format!("data '{}' has no labels to compare with", self.data)));
         }
-        let settings = EvalSettings {
-            micro_batch: self.micro_batch,
-            threads: self.threads,
-            device: self.device.clone(),
-            force: self.force,
-        };
+        let settings = self.measuring.settings(self.force);
         let report = eval(EvalJob { trunk, adapter, data, system: &system }, &settings)?;
         let json = serde_json::to_value(&report)?;
         let mut section = Section::new(&report.data, &["images", "loss", "accuracy"]);

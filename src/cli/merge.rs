@@ -1,16 +1,13 @@
 //! `trunkline merge`: a trained adapter folded into a new trunk file.
 
 use super::Failure;
+use super::measuring::Measuring;
 use super::output::{Format, Output};
 use super::values;
-use crate::data::augment::Augmentation;
-use crate::data::{self, OpenOptions, Subset};
-use crate::experiment::eval::trunk_of;
-use crate::experiment::merge::{MergeJob, MergeSettings, merge};
+use crate::experiment::merge::{MergeJob, merge};
 use crate::experiment::train::adapter_file::Adapter;
 use crate::hw::library;
 use crate::model::trunk_file::{TrunkFile, check_place};
-use crate::quant::Profile;
 use crate::report;
 use clap::Args;
 use std::path::PathBuf;
@@ -39,24 +36,11 @@ pub struct Merge {
     /// How many of them, from all over the set
     #[arg(long, value_name = "N", default_value_t = CALIBRATION_IMAGES, value_parser = values::count)]
     calibration_images: usize,
-    /// Images handled at a time; changes speed and memory, never a result
-    #[arg(long, value_name = "N", default_value = "8", value_parser = values::count)]
-    micro_batch: usize,
-    /// Adapter device: auto, gpu, cpu, or part of a name from `trunkline devices`
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    device: String,
-    /// Worker threads, 0 for one per core; changes speed, never a result
-    #[arg(long, value_name = "N", default_value = "0", value_parser = values::threads)]
-    threads: usize,
-    /// Arithmetic of the trunk [default: the file format's own, tflite-ref for the zoo]
-    #[arg(long, value_name = "PROFILE", value_parser = values::profile, long_help = values::profile_help("Arithmetic of the trunk [default: the file format's own, tflite-ref for the zoo]"))]
-    profile: Option<Profile>,
     /// Replace the file if it is there; take an adapter of another trunk or profile all the same
     #[arg(long)]
     force: bool,
-    /// Seed of procedural images
-    #[arg(long, value_name = "N", default_value = "0", value_parser = values::seed)]
-    seed: u64,
+    #[command(flatten)]
+    measuring: Measuring,
     /// The form of the report
     #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
     format: Format,
@@ -79,23 +63,15 @@ impl Merge {
             return Err(Failure::Usage(format!("--out '{}' is the frozen trunk, which stays", self.out.display())));
         }
         check_place(&self.out, self.force)?;
-        if self.threads > 0 {
-            rayon::ThreadPoolBuilder::new().num_threads(self.threads).build_global()?;
-        }
+        self.measuring.keep_to_threads()?;
         let system = library::load_system(SYSTEM)?;
         let adapter = Adapter::open(&self.adapter).map_err(crate::experiment::eval::EvalError::from)?;
-        let trunk = trunk_of(&self.trunk, self.profile.clone(), &adapter.config)?;
-        let shape = trunk.graph.shape(trunk.graph.input);
-        let open = |spec: &str, limit| self.subset(spec, limit, [shape.h, shape.w], &adapter);
+        let trunk = self.measuring.trunk(&self.trunk, &adapter)?;
+        let open = |spec: &str, limit| self.measuring.images(spec, limit, &trunk, &adapter);
         let data = open(&self.data, self.batch)?;
         let calibration = self.calibrate.as_deref().map(|spec| open(spec, None)).transpose()?;
         let calibration = calibration.unwrap_or_else(|| data.clone());
-        let settings = MergeSettings {
-            micro_batch: self.micro_batch,
-            threads: self.threads,
-            device: self.device.clone(),
-            force: self.force,
-        };
+        let settings = self.measuring.settings(self.force);
         let command = format!("trunkline merge {} --trunk {}", self.adapter.display(), self.trunk);
         let calibration_images = self.calibration_images;
         let job = MergeJob { trunk, adapter, data, calibration, calibration_images, system: &system, command };
@@ -108,12 +84,5 @@ impl Merge {
         let json = serde_json::to_value(&report)?;
         let output = Output { format: self.format, out: None };
         output.write(&sections, &json, std::slice::from_ref(&json))
-    }
-
-    /// Images as they came when the adapter was trained.
-    fn subset(&self, spec: &str, limit: Option<usize>, size: [usize; 2], adapter: &Adapter) -> Result<Subset, Failure> {
-        let mut data = data::subset(spec, &OpenOptions { limit, seed: self.seed, size: Some(size) })?;
-        data.augmentation = adapter.config.training.augmentation.unwrap_or(Augmentation::PLAIN);
-        Ok(data)
     }
 }

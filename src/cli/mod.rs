@@ -17,6 +17,7 @@ mod hw;
 mod import;
 mod inspect;
 mod learning;
+mod measuring;
 mod merge;
 mod output;
 mod pretrain;

@@ -41,8 +41,7 @@ fn joined(sets: &[(&str, Catalogue)], split: Split, options: &OpenOptions) -> Re
         let own = loaded.labels.ok_or_else(|| refused(spec, "has no labels to learn from"))?;
         labels.extend(own.into_iter().map(|label| first + label));
         images.extend(loaded.images);
-        broken.count += loaded.broken.count;
-        broken.first.extend(loaded.broken.first);
+        broken.join(&loaded.broken);
     }
     let Some(one) = images.first() else { return Ok(None) };
     let size = [one.height, one.width];

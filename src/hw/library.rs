@@ -11,10 +11,10 @@ use super::link::Link;
 use super::memory::{Memory, MemoryKind, MemoryLevel};
 use super::model::{Body, Model};
 use super::reader::{kind_of, read};
-use super::schema::{Access, Kind, LaunchApi, RoundsAt};
+use super::schema::{Kind, LaunchApi, RoundsAt};
 use super::sheet::Sheet;
 use super::source::{Source, embedded_names};
-use super::system::{Host, Memories, System, SystemFile, choose_api};
+use super::system::{Host, Memories, System, SystemFile, TapAccess, choose_api};
 use super::table::{self, Table};
 use super::trunk::Trunk;
 use serde::Serialize;
@@ -74,7 +74,16 @@ pub fn compose(trunk: &str, adapter: &str, link: &str) -> Result<System, HwError
     let name = format!("{}+{}+{}", trunk.name, adapter.name, link.name);
     let mut host = Host::default();
     claim(&mut host, "host", &format!("{}/{name}", Kind::System));
-    let parts = Parts { name, trunk, adapter, link, host, launch_api: None, tap_in_rounds: None, access: [None; 2] };
+    let parts = Parts {
+        name,
+        trunk,
+        adapter,
+        link,
+        host,
+        launch_api: None,
+        tap_in_rounds: None,
+        access: TapAccess::chosen(None, None),
+    };
     parts.into_system(&Source { label: "the given parts".into(), path: None, text: String::new(), lanes: None })
 }
 
@@ -213,8 +222,7 @@ struct Parts {
     host: Host,
     launch_api: Option<LaunchApi>,
     tap_in_rounds: Option<RoundsAt>,
-    /// Out and in.
-    access: [Option<Access>; 2],
+    access: TapAccess,
 }
 
 impl Parts {
@@ -224,10 +232,8 @@ impl Parts {
             let right = "\"adapter\" or \"trunk\", here or in the trunk's file";
             return Err(source.wrong("tap_in_rounds", "it is missing", right));
         };
-        let Parts { name, trunk, adapter, link, host, .. } = self;
-        // A transfer that nobody waits for is what a tap would use.
-        let [tap_out_access, tap_in_access] = self.access.map(|access| access.unwrap_or(Access::Write));
-        Ok(System { name, trunk, adapter, link, host, launch_api, tap_in_rounds, tap_out_access, tap_in_access })
+        let Parts { name, trunk, adapter, link, host, access, .. } = self;
+        Ok(System { name, trunk, adapter, link, host, launch_api, tap_in_rounds, access })
     }
 }
 
@@ -238,7 +244,7 @@ fn system(source: &Source) -> Result<(System, Sheet), HwError> {
     let link = read::<Link>(&follow(source, "link", Kind::Link, &file.link)?)?.0;
     put_memories(&file.memories, &mut trunk, &mut adapter, source)?;
     let SystemFile { name, host, launch_api, tap_in_rounds, .. } = file;
-    let access = [file.tap_out_access, file.tap_in_access];
+    let access = TapAccess::chosen(file.tap_out_access, file.tap_in_access);
     let parts = Parts { name, trunk, adapter, link, host, launch_api, tap_in_rounds, access };
     Ok((parts.into_system(source)?, sheet))
 }

@@ -42,6 +42,6 @@ pub use memory::Memory;
 pub use model::{Body, Model};
 pub use schema::{Access, Compat, CostRule, Duplex, Kind, LaunchApi, Overlap, PointRole, RoundsAt, Validation};
 pub use sheet::Row;
-pub use system::System;
+pub use system::{System, TapAccess};
 pub use table::Table;
 pub use trunk::Trunk;

@@ -83,24 +83,37 @@ pub struct System {
     /// One that `adapter.launch` has.
     pub launch_api: LaunchApi,
     pub tap_in_rounds: RoundsAt,
+    pub access: TapAccess,
+}
+
+/// How payload is moved in either direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TapAccess {
     /// Whether the trunk writes its maps to the adapter device, or that reads them.
-    pub tap_out_access: Access,
+    pub tap_out: Access,
     /// Whether the adapter device writes its values to the trunk, or that reads them.
-    pub tap_in_access: Access,
+    pub tap_in: Access,
+}
+
+impl TapAccess {
+    /// As was chosen; what nobody chose is written, which nobody waits for.
+    pub fn chosen(tap_out: Option<Access>, tap_in: Option<Access>) -> Self {
+        let [tap_out, tap_in] = [tap_out, tap_in].map(|access| access.unwrap_or(Access::Write));
+        Self { tap_out, tap_in }
+    }
+
+    pub fn of(self, direction: Direction) -> Access {
+        match direction {
+            Direction::TapOut => self.tap_out,
+            Direction::TapIn => self.tap_in,
+        }
+    }
 }
 
 impl System {
     /// Every figure of the system and of its parts.
     pub fn rows(&self) -> Vec<Row> {
         [rows(&self.host), rows(&self.trunk), rows(&self.adapter), rows(&self.link)].concat()
-    }
-
-    /// How a direction's payload is moved.
-    pub fn access(&self, direction: Direction) -> Access {
-        match direction {
-            Direction::TapOut => self.tap_out_access,
-            Direction::TapIn => self.tap_in_access,
-        }
     }
 
     /// Launch times through the system's interface.

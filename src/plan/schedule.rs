@@ -8,10 +8,10 @@
 use super::prepared::{Prepared, Task, Work};
 use super::tap::Tap;
 use super::timeline::{Dependency, Job, Resource, Schedule, Timeline};
-use crate::bus::{Access, LinkCost, LinkModel, transfer};
+use crate::bus::{LinkCost, LinkModel, transfer};
 use crate::graph::{Graph, GraphError};
 use crate::hw::timing::{AdapterTiming, AdapterWork, Residency, TrunkTiming, TrunkWork};
-use crate::hw::{Overlap, System};
+use crate::hw::{Overlap, System, TapAccess};
 use crate::price::{Activity, LinkActivity};
 use crate::units::{Direction, Phase};
 use serde::Serialize;
@@ -135,8 +135,7 @@ struct Costing {
     streams: bool,
     adapter: AdapterTiming,
     link: LinkModel,
-    /// Of tap-outs and tap-ins.
-    access: [Access; 2],
+    access: TapAccess,
     /// Which weights the trunk need not load, and what of a layer's they are.
     residency: Residency,
     resident_b: BTreeMap<usize, u64>,
@@ -158,7 +157,7 @@ impl Costing {
             streams: system.trunk.layers_pipelined(),
             adapter: AdapterTiming::of(system),
             link: LinkModel::new(&system.link),
-            access: [Direction::TapOut, Direction::TapIn].map(|direction| system.access(direction)),
+            access: system.access,
             residency: Residency::new(&system.trunk),
             resident_b: BTreeMap::new(),
             images,
@@ -246,11 +245,7 @@ impl Costing {
 
     /// One transfer for each image of the micro-batch, one after the other.
     fn transfer(&mut self, direction: Direction, payload_b: u64) -> Job {
-        let access = match direction {
-            Direction::TapOut => self.access[0],
-            Direction::TapIn => self.access[1],
-        };
-        let cost = transfer(&self.link, payload_b, access);
+        let cost = transfer(&self.link, payload_b, self.access.of(direction));
         // All transfers of a link lack the same figures.
         if cost.unknown.len() > self.link_unknown.len() {
             self.link_unknown.extend(cost.unknown.iter().cloned());

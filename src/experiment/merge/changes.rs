@@ -1,6 +1,6 @@
 //! What merging changed: weight codes layer by layer, outputs image by image.
 
-use super::MergeSettings;
+use super::super::eval::EvalSettings;
 use crate::data::Subset;
 use crate::experiment::input;
 use crate::experiment::loading::{InOrder, in_order};
@@ -63,7 +63,7 @@ pub fn outputs(
     program: &TrunkProgram,
     edge: EdgeId,
     data: &Subset,
-    settings: &MergeSettings,
+    settings: &EvalSettings,
 ) -> Result<Vec<Vec<f32>>, ExperimentError> {
     let graph = &trunk.graph;
     let (quant, made) = (graph.edge(graph.input).quant, graph.edge(edge).quant);

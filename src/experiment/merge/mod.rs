@@ -5,7 +5,7 @@
 //! another trunk. The frozen trunk is read and never written; its checksum is the same afterwards.
 
 use super::adapters::{Adapters, Speed};
-use super::eval::EvalError;
+use super::eval::{EvalError, EvalSettings};
 use super::input::{self, InputError};
 use super::run::ExperimentError;
 use super::train::adapter_file::Adapter;
@@ -66,16 +66,6 @@ pub struct MergeJob<'a> {
     pub command: String,
 }
 
-#[derive(Clone, Debug)]
-pub struct MergeSettings {
-    pub micro_batch: usize,
-    /// 0 for one per core.
-    pub threads: usize,
-    pub device: String,
-    /// Takes an adapter of another trunk or profile.
-    pub force: bool,
-}
-
 /// The report of a merge.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MergeReport {
@@ -94,7 +84,7 @@ pub struct MergeReport {
 }
 
 /// Folds an adapter into a new trunk and compares the two on images.
-pub fn merge(job: MergeJob, settings: &MergeSettings) -> Result<(Trunk, MergeReport), MergeError> {
+pub fn merge(job: MergeJob, settings: &EvalSettings) -> Result<(Trunk, MergeReport), MergeError> {
     let mut adapters = Adapters::new(job.trunk.clone(), job.system);
     adapters.load("merge", &job.adapter, settings.force)?;
     adapters.set("merge")?;

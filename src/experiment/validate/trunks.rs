@@ -20,6 +20,11 @@ fn network(point: &Validation) -> Option<Graph> {
     ZooSpec::parse(point.model.as_deref()?, Some(size), Some(1000), 0).ok()?.build().ok()
 }
 
+/// A network of the zoo as it is published.
+fn published_network(name: &str) -> Option<Graph> {
+    ZooSpec::parse(name, None, None, 0).ok()?.build().ok()
+}
+
 fn trunk(body: &Body) -> Option<&Trunk> {
     match body {
         Body::Trunk(trunk) => Some(trunk),
@@ -147,12 +152,14 @@ pub fn nvdla_primer(folder: &Path) -> Result<Vec<Point>, ValidateError> {
     let sheet_ = Sheet::read(&folder.join("hardware/validation/nvdla_primer_resnet50.csv"))?;
     let (macs, buffer) = (sheet_.column("macs")?, sheet_.column("cbuf_KB")?);
     let (dram, fps) = (sheet_.column("dram_GBps")?, sheet_.column("int8_resnet50_fps_1GHz")?);
-    let graph = ZooSpec::parse("resnet50-v1", None, None, 0).ok().and_then(|spec| spec.build().ok());
+    let graph = published_network("resnet50-v1");
+    let full = carried("nvdla-full-16nm")?.compute;
     let mut points = Vec::new();
     for row in sheet_.rows() {
         let units = sheet_.number(row, macs)? as u64;
         let atomic_k = 1 << (units.max(1).ilog2() / 2);
-        let engine = Engine { atomic_c: units / atomic_k, atomic_k, winograd_gain: (units == 2048).then_some(2.25) };
+        let winograd_gain = full.winograd_3x3_s1_gain.value().filter(|_| full.mac_units.value() == Some(units as f64));
+        let engine = Engine { atomic_c: units / atomic_k, atomic_k, winograd_gain };
         let gb_per_s = sheet_.number(row, dram)?;
         let cycles = graph.as_ref().and_then(|graph| sheet_cycles(&engine, gb_per_s, graph));
         let point = Point::new("trunk/nvdla", "fps", sheet_.number(row, fps)?, cycles.map(|c| 1e9 / c as f64));
@@ -174,7 +181,7 @@ pub fn nvdla_primer(folder: &Path) -> Result<Vec<Point>, ValidateError> {
 pub fn eyeriss(folder: &Path) -> Result<Vec<Point>, ValidateError> {
     let sheet = Sheet::read(&folder.join("hardware/validation/eyeriss_v1_alexnet.csv"))?;
     let (layer, latency) = (sheet.column("Layer")?, sheet.column("Processing Latency (ms)")?);
-    let graph = ZooSpec::parse("alexnet", None, None, 0).ok().and_then(|spec| spec.build().ok());
+    let graph = published_network("alexnet");
     let eyeriss = carried("eyeriss-v1-65nm")?;
     let ours = graph.and_then(|graph| conv_ms(&eyeriss, &graph, 4)).unwrap_or_default();
     let mut points = Vec::new();
@@ -192,7 +199,7 @@ pub fn eyeriss_energy(folder: &Path) -> Result<Vec<Point>, ValidateError> {
     let sheet = Sheet::read(&folder.join("hardware/validation/eyeriss_v1_alexnet.csv"))?;
     let columns = ["Layer", "Power (mW)", "Total Latency (ms)"];
     let [layer, power, latency] = [sheet.column(columns[0])?, sheet.column(columns[1])?, sheet.column(columns[2])?];
-    let graph = ZooSpec::parse("alexnet", None, None, 0).ok().and_then(|spec| spec.build().ok());
+    let graph = published_network("alexnet");
     let system = library::compose("eyeriss-v1-65nm", "jetson-orin-nano", "ucie-standard-x16")?;
     let mut busy_ms = graph.and_then(|graph| conv_ms(&system.trunk, &graph, 4)).unwrap_or_default();
     // The sheet's last row is the sum.
